@@ -1,0 +1,328 @@
+/**
+ * Puts the agent together, in this order: state from disk, services, container engine, pods, and only then the
+ * master. Everything before the last step works without a master, and so does everything after. Services come
+ * before the engine, which may take a while after a boot: pods that run already are reached again at once.
+ */
+import { createPrivateKey, randomInt, randomUUID } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { systemClock as clock } from '../protocol/clock.ts';
+import type { BoardCredentials } from '../protocol/messages.ts';
+import { open, secretContext } from '../protocol/seal.ts';
+import { BoardSelf } from './board-self.ts';
+import { type AgentConfig, readCredentials } from './config.ts';
+import { ClusterDns } from './dns/cluster-dns.ts';
+import { EngineStart } from './engine-start.ts';
+import { Health } from './health.ts';
+import { checkHost } from './host/checks.ts';
+import { Link } from './link/link.ts';
+import { localIpv4 } from './network/addresses.ts';
+import { ensureForwarding, ensureServiceRoute, runIp } from './network/anyip.ts';
+import { PodRoutes } from './network/routes.ts';
+import { openStream } from './pod-streams.ts';
+import { PodManager } from './pods/pod-manager.ts';
+import { ServiceProxy } from './proxy/service-proxy.ts';
+import { serviceTable } from './proxy/service-table.ts';
+import { Reporter } from './reporter.ts';
+import { chooseRuntime } from './runtime/choose.ts';
+import type { Runtime } from './runtime/runtime.ts';
+import { holdDataDir } from './single.ts';
+import { DesiredState } from './state/desired-state.ts';
+import { PodRecords } from './state/pod-records.ts';
+import { RunNotes } from './state/run-notes.ts';
+import { StateDirectory } from './state/state-file.ts';
+import { Streams } from './streams.ts';
+
+export interface Agent {
+  /** Says nothing to anybody and lets go of everything; pods run on. */
+  stop(): Promise<void>;
+}
+
+/** Throws an Error whose message says what to do. */
+export async function startAgent(config: AgentConfig, log: Logger): Promise<Agent> {
+  const credentials = await readCredentials(config.credentialsFile);
+  await checkBoard(log);
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  await mkdir(config.runDir, { recursive: true, mode: 0o700 });
+  const letGo = await holdDataDir(config.dataDir);
+  const agent = new RunningAgent(config, credentials, log);
+  await agent.start();
+  return {
+    stop: async () => {
+      await agent.stop();
+      letGo();
+    },
+  };
+}
+
+class RunningAgent {
+  readonly #config: AgentConfig;
+  readonly #credentials: BoardCredentials;
+  readonly #log: Logger;
+  /** New for every start, so that the master can tell late words of the last one. */
+  readonly #session = randomUUID();
+  readonly #reporter: Reporter;
+  readonly #desired: DesiredState;
+  readonly #records: PodRecords;
+  readonly #notes: RunNotes;
+  readonly #board: BoardSelf;
+  readonly #proxy: ServiceProxy;
+  readonly #dns: ClusterDns;
+  readonly #routes: PodRoutes;
+  readonly #link: Link;
+  /** What has to be undone at the end, in the order it was begun. */
+  readonly #ending: Array<() => void | Promise<void>> = [];
+
+  constructor(config: AgentConfig, credentials: BoardCredentials, log: Logger) {
+    this.#config = config;
+    this.#credentials = credentials;
+    this.#log = log;
+    this.#reporter = new Reporter({
+      session: this.#session,
+      node: credentials.node,
+      log,
+      publishPod: (message) => this.#link.publishPod(message),
+      publishEvent: (message) => this.#link.publishEvent(message),
+    });
+    this.#desired = desiredState(config, credentials, log, (reason) =>
+      this.#reporter.node('ManifestRefused', reason),
+    );
+    this.#records = podRecords(config, log);
+    this.#notes = new RunNotes(join(config.runDir, 'containers.json'), (error) =>
+      log.warn({ err: error }, 'notes for the next agent not written'),
+    );
+    this.#board = new BoardSelf(config, credentials);
+    this.#proxy = new ServiceProxy({
+      clock,
+      log: log.child({ part: 'proxy' }),
+      limits: config.limits.proxy,
+      random: Math.random,
+      onProblem: (problem) => this.#reporter.serviceProblem(problem),
+    });
+    this.#dns = this.#makeDns();
+    this.#routes = new PodRoutes({ self: credentials.node, ip: runIp, log });
+    this.#link = this.#makeLink();
+  }
+
+  async start(): Promise<void> {
+    const { serviceCidr } = this.#config;
+    await this.#desired.load();
+    await this.#records.load();
+    await this.#notes.load();
+    this.#ending.push(
+      () => this.#desired.flush(),
+      () => this.#records.flush(),
+      () => this.#notes.flush(),
+    );
+    await this.#board.read();
+    await ensureForwarding();
+    await ensureServiceRoute(serviceCidr, runIp);
+    this.#ending.push(
+      () => this.#proxy.stop(),
+      () => this.#dns.stop(),
+      () => this.#routes.flush(),
+    );
+    this.#followCluster();
+    this.#dns.start();
+    this.#desired.onChange((change) => {
+      if (change === 'cluster') this.#followCluster();
+    });
+    const runtime = await chooseRuntime({ ...this.#config, ...this.#config.runtime }, this.#log);
+    const pods = this.#makePods(runtime);
+    this.#ending.push(
+      () => runtime.stop(),
+      () => pods.stop(),
+    );
+    const engine = new EngineStart(runtime, this.#config.limits.pods.engineRetry, this.#log);
+    this.#connect(engine, pods);
+    this.#ending.push(() => engine.stop());
+    engine.start(() => {
+      this.#desired.onChange((change) => {
+        if (change === 'pods') pods.desiredChanged();
+      });
+      pods.start();
+      this.#onConnected();
+    });
+    const { address } = this.#board;
+    this.#log.info(
+      { node: this.#credentials.node, session: this.#session, address },
+      'agent started',
+    );
+  }
+
+  async stop(): Promise<void> {
+    for (const end of this.#ending.reverse()) await end();
+  }
+
+  #onConnected: () => void = () => {};
+  #onRequest: ConstructorParameters<typeof Link>[0]['handlers']['onRequest'] = () => {};
+
+  #makeLink(): Link {
+    const desired = this.#desired;
+    return new Link({
+      credentials: this.#credentials,
+      session: this.#session,
+      log: this.#log.child({ part: 'link' }),
+      random: Math.random,
+      handlers: {
+        onManifest: (message) => desired.offerManifest(message),
+        onPod: (message) => desired.offerPod(message),
+        onConfig: (message) => desired.offerConfig(message),
+        onClusterManifest: (message) => desired.offerClusterManifest(message),
+        onService: (message) => desired.offerService(message),
+        onBoard: (message) => desired.offerBoard(message),
+        onRequest: (message) => this.#onRequest(message),
+        onConnected: () => this.#onConnected(),
+      },
+    });
+  }
+
+  #makeDns(): ClusterDns {
+    const { dnsIp, clusterDomain, serviceCidr, limits } = this.#config;
+    return new ClusterDns({
+      ip: dnsIp,
+      domain: clusterDomain,
+      serviceCidr,
+      clock,
+      log: this.#log.child({ part: 'dns' }),
+      limits: limits.dns,
+      random: Math.random,
+      randomId: () => randomInt(65_536),
+      facts: () => {
+        const { services, boards, node } = this.#desired.current();
+        return { services, boards, podCidr: node?.podCidr ?? '' };
+      },
+      onProblem: (problem) => this.#reporter.serviceProblem(problem),
+    });
+  }
+
+  /** From here on the master is told, and may ask. */
+  #connect(engine: EngineStart, pods: PodManager): void {
+    const { limits, dataDir, heartbeatMs } = this.#config;
+    const { runtime } = engine;
+    const log = this.#log;
+    const streams = new Streams({
+      credentials: this.#credentials,
+      log: log.child({ part: 'streams' }),
+      streamsMax: limits.streamsMax,
+      open: async (request, signal) => {
+        const worker = [...pods.workers()].find(({ pod }) => pod.uid === request.podUid);
+        return openStream(request, worker, { runtime, clock }, signal);
+      },
+    });
+    const health = new Health({
+      session: this.#session,
+      dataDir,
+      intervalMs: heartbeatMs,
+      clock,
+      log,
+      runtime,
+      workers: () => pods.workers(),
+      engineProblem: () => engine.problem ?? pods.engineProblem,
+      publish: (message) => this.#link.publishHeartbeat(message),
+    });
+    const publishFacts = () =>
+      this.#link.publishFacts(this.#board.facts(this.#session, engine.version, this.#desired));
+    this.#onRequest = (message) => streams.serve(message);
+    this.#onConnected = () => {
+      if (!this.#link.connected) return;
+      publishFacts();
+      pods.reportAll();
+      health.beat();
+    };
+    const check = setInterval(() => void this.#checkNetwork(publishFacts), limits.networkCheckMs);
+    health.start();
+    this.#link.start();
+    this.#ending.push(
+      () => streams.stop(),
+      () => this.#link.stop(),
+      () => health.stop(),
+      () => clearInterval(check),
+    );
+  }
+
+  #makePods(runtime: Runtime): PodManager {
+    const { limits, dataDir, runDir } = this.#config;
+    return new PodManager({
+      runtime,
+      clock,
+      log: this.#log.child({ part: 'pods' }),
+      limits: limits.pods,
+      records: this.#records,
+      notes: this.#notes,
+      desired: () => this.#desired.current(),
+      facts: () => this.#board.podFacts(),
+      directories: (uid) => ({ data: join(dataDir, 'pods', uid), run: join(runDir, 'pods', uid) }),
+      report: (report) => this.#reporter.pod(report),
+      emit: (event) => this.#reporter.podEvent(event),
+    });
+  }
+
+  #followCluster(): void {
+    const { boards } = this.#desired.current();
+    this.#followServices();
+    this.#dns.changed();
+    this.#routes.update(boards);
+  }
+
+  #followServices(): void {
+    const board = {
+      node: this.#credentials.node,
+      address: this.#board.address,
+      addresses: localIpv4(),
+    };
+    this.#proxy.update(serviceTable(this.#desired.current().services, board));
+  }
+
+  /** An interface that came or went, a lease with another address. */
+  async #checkNetwork(publishFacts: () => void): Promise<void> {
+    try {
+      await this.#routes.check();
+      const before = this.#board.address;
+      await this.#board.read();
+      this.#followServices();
+      if (this.#board.address === before) return;
+      this.#log.info({ before, now: this.#board.address }, "this board's address changed");
+      publishFacts();
+    } catch (error) {
+      this.#log.warn({ err: error }, 'network could not be looked at');
+    }
+  }
+}
+
+async function checkBoard(log: Logger): Promise<void> {
+  const findings = await checkHost();
+  for (const { level, message } of findings) if (level === 'warning') log.warn(message);
+  const errors = findings.filter(({ level }) => level === 'error');
+  if (errors.length > 0) throw new Error(errors.map(({ message }) => message).join('; '));
+}
+
+function desiredState(
+  config: AgentConfig,
+  { clusterId, node, privateKey: pem }: BoardCredentials,
+  log: Logger,
+  onRefused: (reason: string) => void,
+): DesiredState {
+  const exported = createPrivateKey(pem).export({ type: 'pkcs8', format: 'der' });
+  const privateKey = new Uint8Array(exported);
+  return new DesiredState({
+    directory: join(config.stateDir, 'desired'),
+    clusterId,
+    node,
+    log: log.child({ part: 'state' }),
+    ...config.limits.state,
+    openSecret: (namespace, name, sealed) =>
+      open(privateKey, sealed, secretContext(node, namespace, name)),
+    onRefused,
+  });
+}
+
+function podRecords(config: AgentConfig, log: Logger): PodRecords {
+  const directory = new StateDirectory(join(config.stateDir, 'board'), (file, error) =>
+    log.error({ file, err: error }, 'state file damaged; set aside'),
+  );
+  return new PodRecords(directory, (error) =>
+    log.error({ err: error }, 'addresses of pods not written; they are also with the engine'),
+  );
+}

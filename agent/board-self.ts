@@ -1,0 +1,120 @@
+/**
+ * What this board says about itself: to the master (NodeFacts) and to its pods.
+ */
+import { X509Certificate } from 'node:crypto';
+import { type BoardCredentials, MESSAGE_VERSION, type NodeFacts } from '../protocol/messages.ts';
+import { milliValue, value } from '../protocol/quantity.ts';
+import type { AgentConfig } from './config.ts';
+import { type HostFacts, readHostFacts } from './host/facts.ts';
+import { readResolver } from './network/resolver.ts';
+import type { Resolver } from './plan/container-spec.ts';
+import type { BoardFacts } from './pods/pod-worker.ts';
+import type { DesiredState } from './state/desired-state.ts';
+
+const AGENT_VERSION = '0.1.0';
+/** Kubernetes' default hard eviction threshold is not given to pods: 100 Mi of memory, a tenth of the disk. */
+const RESERVED_MEMORY_BYTES = 100 * 1024 * 1024;
+const ALLOCATABLE_DISK_PART = 0.9;
+
+export class BoardSelf {
+  readonly #config: AgentConfig;
+  readonly #credentials: BoardCredentials;
+  readonly #publicKey: Uint8Array;
+  #facts: HostFacts | undefined;
+  #resolver: Resolver = { servers: [], searches: [], options: [] };
+
+  constructor(config: AgentConfig, credentials: BoardCredentials) {
+    this.#config = config;
+    this.#credentials = credentials;
+    const { publicKey } = new X509Certificate(credentials.certificate);
+    this.#publicKey = new Uint8Array(publicKey.export({ type: 'spki', format: 'der' }));
+  }
+
+  get address(): string {
+    return this.#known().internalIp;
+  }
+
+  /** Looks at the board again. */
+  async read(): Promise<void> {
+    const { dataDir, address } = this.#config;
+    const known = this.#facts;
+    this.#facts = await readHostFacts({
+      dataDir,
+      ...(address === undefined ? {} : { internalIp: address }),
+      // Hardware does not change; asking for it may fork.
+      ...(known === undefined
+        ? {}
+        : {
+            hardware: async () => ({
+              model: known.model,
+              serial: known.serial,
+              uuid: known.systemUuid,
+            }),
+          }),
+    });
+    this.#resolver = await readResolver();
+  }
+
+  podFacts(): BoardFacts {
+    const { internalIp, capacity } = this.#known();
+    return {
+      nodeName: this.#credentials.node,
+      hostIp: internalIp,
+      allocatable: {
+        cpuMillis: milliValue(capacity.cpu),
+        memoryBytes: value(this.#allocatable().memory),
+      },
+      resolver: {
+        ...this.#resolver,
+        cluster: { server: this.#config.dnsIp, domain: this.#config.clusterDomain },
+      },
+    };
+  }
+
+  facts(session: string, runtimeVersion: string, desired: DesiredState): NodeFacts {
+    const facts = this.#known();
+    const holds = desired.holds();
+    return {
+      v: MESSAGE_VERSION,
+      session,
+      agentVersion: `v${AGENT_VERSION}`,
+      architecture: facts.architecture,
+      operatingSystem: facts.operatingSystem,
+      osImage: facts.osImage,
+      kernelVersion: facts.kernelVersion,
+      containerRuntimeVersion: runtimeVersion,
+      machineId: facts.machineId,
+      systemUuid: facts.systemUuid,
+      bootId: facts.bootId,
+      hostname: facts.hostname,
+      model: facts.model,
+      serial: facts.serial,
+      internalIp: facts.internalIp,
+      capacity: { ...facts.capacity },
+      allocatable: this.#allocatable(),
+      labels: {
+        'kubernetes.io/arch': facts.architecture,
+        'kubernetes.io/os': facts.operatingSystem,
+        'kubernetes.io/hostname': this.#credentials.node,
+      },
+      publicKey: this.#publicKey,
+      ...(holds === undefined ? {} : { holds }),
+    };
+  }
+
+  #allocatable() {
+    const { capacity } = this.#known();
+    const memory = Math.max(0, value(capacity.memory) - RESERVED_MEMORY_BYTES);
+    const disk = value(capacity['ephemeral-storage']) * ALLOCATABLE_DISK_PART;
+    return {
+      ...capacity,
+      memory: `${Math.floor(memory / 1024)}Ki`,
+      'ephemeral-storage': `${Math.floor(disk / 1024)}Ki`,
+    };
+  }
+
+  #known(): HostFacts {
+    if (this.#facts === undefined) throw new Error('the board was not looked at yet');
+    return this.#facts;
+  }
+}

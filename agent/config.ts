@@ -1,0 +1,153 @@
+/** Every setting and limit of the agent in one place. Flags come from main.ts; nothing else reads the environment. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Value } from 'typebox/value';
+import { BoardCredentials } from '../protocol/messages.ts';
+import { isName } from './dns/name.ts';
+import { addressAt } from './plan/pod-ip.ts';
+import type { RuntimeName, RuntimeSettings } from './runtime/choose.ts';
+
+export interface AgentFlags {
+  readonly data: string;
+  readonly credentials?: string;
+  readonly runDir: string;
+  readonly address?: string;
+  readonly serviceCidr: string;
+  readonly clusterDomain: string;
+  readonly heartbeatSeconds: number;
+  readonly runtime?: RuntimeName;
+  readonly criSocket?: string;
+  readonly dockerSocket?: string;
+  readonly podmanSocket?: string;
+  readonly podmanRoot?: string;
+  readonly podmanRunroot?: string;
+}
+
+export interface AgentConfig {
+  readonly dataDir: string;
+  /** On a tmpfs: Secrets of pods, volumes in memory. */
+  readonly runDir: string;
+  readonly stateDir: string;
+  readonly credentialsFile: string;
+  /** LAN address to report; undefined: found out, and followed when it changes. */
+  readonly address: string | undefined;
+  readonly serviceCidr: string;
+  /** Where this board answers DNS; the tenth address of the service range. */
+  readonly dnsIp: string;
+  readonly clusterDomain: string;
+  readonly heartbeatMs: number;
+  readonly runtime: Pick<RuntimeSettings, 'name' | 'criSocket' | 'dockerSocket' | 'podman'>;
+  readonly limits: typeof LIMITS;
+}
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+
+export const LIMITS = {
+  pods: {
+    /** Kubernetes: CrashLoopBackOff. */
+    crash: { firstMs: 10 * SECOND, maxMs: 5 * MINUTE, resetAfterMs: 10 * MINUTE },
+    /** Kubernetes: ImagePullBackOff. */
+    pull: { firstMs: 10 * SECOND, maxMs: 5 * MINUTE },
+    retry: { firstMs: 1 * SECOND, maxMs: 1 * MINUTE },
+    /** An SD card is slower with more. */
+    parallelPulls: 2,
+    parallelEngineCalls: 6,
+    relistMs: 1 * MINUTE,
+    engineRetry: { firstMs: 1 * SECOND, maxMs: 30 * SECOND },
+  },
+  proxy: {
+    connectionsMax: 10_000,
+    bufferBytesMax: 24 * 1024 * 1024,
+    connectTimeoutMs: 3 * SECOND,
+    keepAliveMs: 1 * MINUTE,
+    listenRetry: { firstMs: 1 * SECOND, maxMs: 30 * SECOND },
+    /** Each is a socket of the board. */
+    udpFlowsMax: 2048,
+    udpUnrepliedMs: 30 * SECOND,
+    udpIdleMs: 2 * MINUTE,
+    udpWaitingMax: 16,
+    affinityClientsMax: 10_000,
+  },
+  dns: {
+    tcpConnectionsMax: 256,
+    tcpIdleMs: 10 * SECOND,
+    tcpPendingMax: 32,
+    repliesMax: 4096,
+    repeatMs: 1 * SECOND,
+    listenRetry: { firstMs: 1 * SECOND, maxMs: 30 * SECOND },
+    forwarder: {
+      pendingMax: 512,
+      staleAfterMs: 1800,
+      downMs: 5 * SECOND,
+      cache: {
+        entriesMax: 4096,
+        bytesMax: 2 * 1024 * 1024,
+        ttlMaxSeconds: 24 * 3600,
+        negativeTtlMaxSeconds: 3600,
+        staleSeconds: 3 * 24 * 3600,
+      },
+    },
+    upstream: { attemptMs: 1500, totalMs: 4500, rounds: 2 },
+  },
+  state: {
+    waitingPayloadsMax: 4096,
+    clusterWriteDelayMs: 2 * SECOND,
+  },
+  /** Logs, commands, forwarded connections: each of them is a connection to the master. */
+  streamsMax: 64,
+  /** How often routes and the board's address are looked at. */
+  networkCheckMs: 1 * MINUTE,
+} as const;
+
+/** Throws an Error that names the flag. */
+export function configOf(flags: AgentFlags): AgentConfig {
+  const dnsIp = addressAt(flags.serviceCidr, 10);
+  if (dnsIp === undefined) {
+    throw new Error(`--service-cidr "${flags.serviceCidr}" is no IPv4 range with ten addresses`);
+  }
+  if (!isName(flags.clusterDomain.split('.'))) {
+    throw new Error(`--cluster-domain "${flags.clusterDomain}" is no domain name`);
+  }
+  return Object.freeze({
+    dataDir: flags.data,
+    runDir: flags.runDir,
+    stateDir: join(flags.data, 'state'),
+    credentialsFile: flags.credentials ?? join(flags.data, 'credentials.json'),
+    address: flags.address,
+    serviceCidr: flags.serviceCidr,
+    dnsIp,
+    clusterDomain: flags.clusterDomain.toLowerCase(),
+    heartbeatMs: flags.heartbeatSeconds * SECOND,
+    runtime: {
+      name: flags.runtime,
+      criSocket: flags.criSocket,
+      dockerSocket: flags.dockerSocket,
+      podman: {
+        socketPath: flags.podmanSocket,
+        root: flags.podmanRoot,
+        runroot: flags.podmanRunroot,
+      },
+    },
+    limits: LIMITS,
+  });
+}
+
+/** Throws an Error that says what to do. */
+export async function readCredentials(file: string): Promise<BoardCredentials> {
+  const advice = `make it on the master with "pier-master board-credentials NAME --output ${file}"`;
+  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`the board's credentials cannot be read (${why}): ${advice}`, { cause });
+  });
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new Error(`${file} is not JSON: ${advice}`, { cause });
+  }
+  if (Value.Check(BoardCredentials, value)) return value;
+  const first = Value.Errors(BoardCredentials, value)[0];
+  const place = first === undefined ? '' : `${first.instancePath} ${first.message}`;
+  throw new Error(`${file} holds no credentials of a board (${place}): ${advice}`);
+}

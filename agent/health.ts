@@ -1,0 +1,119 @@
+/**
+ * The heartbeat: what the board and its pods use, every few seconds, from /proc and the engine's counters. No
+ * fork, no disk write; a heartbeat that cannot be measured is sent without the part that failed.
+ */
+import type { Logger } from 'pino';
+import type { Clock } from '../protocol/clock.ts';
+import { type Heartbeat, MESSAGE_VERSION } from '../protocol/messages.ts';
+import { ContainerRates, type ContainerUse, HostMetrics, pressuresOf } from './host/metrics.ts';
+import { messageOf } from './pods/pod-steps.ts';
+import type { PodWorker } from './pods/pod-worker.ts';
+import type { Runtime } from './runtime/runtime.ts';
+
+export interface HealthOptions {
+  readonly session: string;
+  readonly dataDir: string;
+  readonly intervalMs: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly runtime: Runtime;
+  readonly workers: () => Iterable<PodWorker>;
+  readonly engineProblem: () => string | undefined;
+  readonly publish: (message: Heartbeat) => void;
+}
+
+export class Health {
+  readonly #options: HealthOptions;
+  readonly #metrics: HostMetrics;
+  readonly #rates = new ContainerRates();
+  #sequence = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #busy = false;
+
+  constructor(options: HealthOptions) {
+    this.#options = options;
+    this.#metrics = new HostMetrics({ dataDir: options.dataDir, clock: options.clock });
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => this.beat(), this.#options.intervalMs);
+    this.beat();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** Measures and sends now, unless that is under way. */
+  beat(): void {
+    if (this.#busy) return;
+    this.#busy = true;
+    this.#measure()
+      .then((message) => this.#options.publish(message))
+      .catch((error: unknown) => {
+        this.#options.log.warn({ reason: messageOf(error) }, 'heartbeat not sent');
+      })
+      .finally(() => {
+        this.#busy = false;
+      });
+  }
+
+  async #measure(): Promise<Heartbeat> {
+    const { session, engineProblem } = this.#options;
+    const sample = await this.#metrics.sample();
+    const uses = await this.#containerUses();
+    const problem = engineProblem() ?? (uses instanceof Error ? uses.message : undefined);
+    this.#sequence++;
+    return {
+      v: MESSAGE_VERSION,
+      session,
+      sequence: this.#sequence,
+      windowMs: sample.windowMs,
+      cpuNanoCores: sample.cpuNanoCores,
+      memoryWorkingSetBytes: sample.memoryWorkingSetBytes,
+      memoryAvailableBytes: sample.memoryAvailableBytes,
+      diskTotalBytes: sample.diskTotalBytes,
+      diskAvailableBytes: sample.diskAvailableBytes,
+      networkReceiveBytes: sample.networkReceiveBytes,
+      networkTransmitBytes: sample.networkTransmitBytes,
+      ...(sample.temperatureCelsius === undefined
+        ? {}
+        : { temperatureCelsius: sample.temperatureCelsius }),
+      ...(sample.underVoltage === undefined ? {} : { underVoltage: sample.underVoltage }),
+      ...(sample.throttled === undefined ? {} : { throttled: sample.throttled }),
+      ...pressuresOf(sample),
+      runtimeReady: problem === undefined,
+      ...(problem === undefined ? {} : { runtimeMessage: problem }),
+      pods: uses instanceof Error ? [] : this.#podUses(uses),
+    };
+  }
+
+  async #containerUses(): Promise<ReadonlyMap<string, ContainerUse> | Error> {
+    try {
+      const stats = await this.#options.runtime.stats(this.#runningIds());
+      return this.#rates.update(stats, this.#options.clock.monotonicMs());
+    } catch (error) {
+      return error instanceof Error ? error : new Error(String(error));
+    }
+  }
+
+  /** As the last look at the engine had it: a listing for each heartbeat costs podman 100 opened files. */
+  #runningIds(): string[] {
+    return [...this.#options.workers()].flatMap(({ containers }) =>
+      containers.filter(({ state }) => state === 'running').map(({ id }) => id),
+    );
+  }
+
+  #podUses(uses: ReadonlyMap<string, ContainerUse>): Heartbeat['pods'] {
+    const pods: Heartbeat['pods'] = [];
+    for (const { pod, containers } of this.#options.workers()) {
+      const measured = containers.flatMap(({ id, name }) => {
+        const use = uses.get(id);
+        return use === undefined ? [] : [{ name, ...use }];
+      });
+      const { uid, namespace, name } = pod;
+      if (measured.length > 0) pods.push({ uid, namespace, name, containers: measured });
+    }
+    return pods;
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * A pod as the board works with it: identity and spec taken out of the API object once, so that the code
+ * behind never asks whether a name is there. Pure.
+ */
+import type { Container, ObjectMeta, Pod, PodSpec } from '../../protocol/kinds/types.ts';
+
+export interface BoardPod {
+  readonly uid: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly meta: ObjectMeta;
+  readonly spec: PodSpec;
+}
+
+/** Undefined when the object lacks what every stored pod has: a uid, a name and containers. */
+export function boardPod(pod: Pod): BoardPod | undefined {
+  const { metadata: meta, spec } = pod;
+  if (meta?.uid === undefined || meta.name === undefined || spec === undefined) return undefined;
+  if (!Array.isArray(spec.containers) || spec.containers.length === 0) return undefined;
+  return { uid: meta.uid, namespace: meta.namespace ?? 'default', name: meta.name, meta, spec };
+}
+
+/** "namespace/name", for logs and messages. */
+export function podKey(pod: { readonly namespace: string; readonly name: string }): string {
+  return `${pod.namespace}/${pod.name}`;
+}
+
+/**
+ * What makes a running container another one: its name and image, the only parts that Kubernetes lets
+ * change in place. The rest of the spec is left out on purpose: a master that fills in one more default
+ * must not restart every container of the fleet.
+ */
+export function containerHash(container: Container): string {
+  const text = `${container.name}\0${container.image ?? ''}`;
+  return `${fnv1a(text, 0x811c9dc5)}${fnv1a(text, 0x01234567)}`;
+}
+
+/** Seconds between SIGTERM and SIGKILL for a pod that goes (core/v1: default 30). */
+export function stopGraceSeconds(pod: BoardPod): number {
+  const grace = pod.meta.deletionGracePeriodSeconds ?? pod.spec.terminationGracePeriodSeconds;
+  return Math.max(0, grace ?? 30);
+}
+
+/** Init containers with restartPolicy Always run beside the others for the life of the pod. */
+export function isSidecar(container: Container): boolean {
+  return container.restartPolicy === 'Always';
+}
+
+/** 32-bit FNV-1a with a final mix, as 8 hexadecimal digits. */
+function fnv1a(text: string, seed: number): string {
+  let hash = seed;
+  for (let index = 0; index < text.length; index++) {
+    hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
+  }
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  return ((hash ^ (hash >>> 13)) >>> 0).toString(16).padStart(8, '0');
+}

@@ -1,0 +1,198 @@
+/**
+ * Where the volumes of a pod lie on the board and what is in them. Pure; agent/pods/volumes.ts makes it so.
+ *
+ * Secrets and memory-backed volumes lie under the run directory (a tmpfs: nothing readable is left on the
+ * card, and no write wears it); the rest lies under the data directory, because /run may be noexec.
+ */
+import type {
+  DownwardAPIVolumeFile,
+  KeyToPath,
+  Volume,
+  VolumeProjection,
+} from '../../protocol/kinds/types.ts';
+import type { BoardPod } from './board-pod.ts';
+import {
+  ConfigError,
+  type ConfigKind,
+  type ConfigLookup,
+  type PodFacts,
+  podField,
+  resourceField,
+} from './environment.ts';
+
+export interface VolumeFile {
+  /** Relative, without `..`. */
+  readonly path: string;
+  readonly mode: number;
+  readonly content: Uint8Array;
+}
+
+export type PlannedVolume =
+  | { readonly type: 'directory'; readonly path: string; readonly group?: number }
+  | { readonly type: 'hostPath'; readonly path: string; readonly expect: string }
+  /** Swapped as a whole when anything in it changes. */
+  | {
+      readonly type: 'files';
+      readonly path: string;
+      readonly files: readonly VolumeFile[];
+      readonly group?: number;
+    };
+
+export interface VolumeContext {
+  readonly configs: ConfigLookup;
+  readonly facts: PodFacts;
+  readonly directories: PodDirectories;
+}
+
+export interface PodDirectories {
+  /** Of this pod, on disk. */
+  readonly data: string;
+  /** Of this pod, on a tmpfs. */
+  readonly run: string;
+}
+
+/** A volume cannot be made: FailedMount. The message names the volume. */
+export class VolumeError extends Error {
+  constructor(volume: string, message: string) {
+    super(`MountVolume.SetUp failed for volume "${volume}" : ${message}`);
+    this.name = 'VolumeError';
+  }
+}
+
+/** Throws VolumeError. */
+export function planVolumes(pod: BoardPod, context: VolumeContext): Map<string, PlannedVolume> {
+  const volumes = new Map<string, PlannedVolume>();
+  const group = pod.spec.securityContext?.fsGroup;
+  for (const volume of pod.spec.volumes ?? []) {
+    try {
+      const planned = planVolume(pod, volume, context);
+      // Kubernetes: fsGroup owns every volume that is made for the pod; the board's own paths stay as they are.
+      const owned = planned.type === 'hostPath' || group === undefined;
+      volumes.set(volume.name, owned ? planned : { ...planned, group });
+    } catch (error) {
+      if (error instanceof ConfigError) throw new VolumeError(volume.name, error.message);
+      throw error;
+    }
+  }
+  return volumes;
+}
+
+function planVolume(pod: BoardPod, volume: Volume, context: VolumeContext): PlannedVolume {
+  const { data, run } = context.directories;
+  const at = (root: string) => `${root}/volumes/${volume.name}`;
+  if (volume.emptyDir !== undefined) {
+    return { type: 'directory', path: at(volume.emptyDir.medium === 'Memory' ? run : data) };
+  }
+  if (volume.hostPath !== undefined) {
+    return { type: 'hostPath', path: volume.hostPath.path, expect: volume.hostPath.type ?? '' };
+  }
+  if (volume.configMap !== undefined) {
+    const { name = '', defaultMode, items, optional } = volume.configMap;
+    const source = { kind: 'configmap', name, defaultMode, items, optional } as const;
+    return { type: 'files', path: at(data), files: configFiles(pod, source, context) };
+  }
+  if (volume.secret !== undefined) {
+    const { secretName: name = '', defaultMode, items, optional } = volume.secret;
+    const source = { kind: 'secret', name, defaultMode, items, optional } as const;
+    return { type: 'files', path: at(run), files: configFiles(pod, source, context) };
+  }
+  if (volume.downwardAPI !== undefined) {
+    const { items, defaultMode } = volume.downwardAPI;
+    return { type: 'files', path: at(data), files: fieldFiles(pod, items, defaultMode, context) };
+  }
+  if (volume.projected !== undefined) {
+    const { sources = [], defaultMode } = volume.projected;
+    const files = sources.flatMap((source) => projectedFiles(pod, source, defaultMode, context));
+    return { type: 'files', path: at(run), files };
+  }
+  const type = Object.keys(volume).find((key) => key !== 'name') ?? 'without a source';
+  throw new ConfigError(`volumes of type ${type} are not supported on this board`);
+}
+
+interface ConfigFileSource {
+  readonly kind: ConfigKind;
+  readonly name: string;
+  readonly defaultMode: number | undefined;
+  readonly items: readonly KeyToPath[] | undefined;
+  readonly optional: boolean | undefined;
+}
+
+function configFiles(
+  pod: BoardPod,
+  source: ConfigFileSource,
+  { configs }: VolumeContext,
+): VolumeFile[] {
+  const data = configs(source.kind, pod.namespace, source.name);
+  if (data === undefined) {
+    if (source.optional === true) return [];
+    throw new ConfigError(`${source.kind} "${source.name}" not found`);
+  }
+  const defaultMode = source.defaultMode ?? 0o644;
+  const items: readonly KeyToPath[] =
+    source.items ?? Object.keys(data).map((key) => ({ key, path: key }));
+  const files: VolumeFile[] = [];
+  for (const { key, path: target, mode } of items) {
+    const content = data[key];
+    if (content !== undefined) {
+      files.push({ path: safePath(target), mode: mode ?? defaultMode, content });
+    } else if (source.optional !== true) {
+      throw new ConfigError(
+        `references non-existent ${source.kind === 'secret' ? 'secret' : 'config'} key: ${key}`,
+      );
+    }
+  }
+  return files;
+}
+
+function fieldFiles(
+  pod: BoardPod,
+  items: readonly DownwardAPIVolumeFile[] = [],
+  defaultMode: number | undefined,
+  { facts }: VolumeContext,
+): VolumeFile[] {
+  return items.map(({ path: target, fieldRef, resourceFieldRef, mode }) => {
+    const container = pod.spec.containers.find(
+      ({ name }) => name === resourceFieldRef?.containerName,
+    );
+    let content = '';
+    if (fieldRef !== undefined) content = podField(pod, facts, fieldRef.fieldPath);
+    else if (resourceFieldRef !== undefined && container !== undefined) {
+      content = resourceField(container, facts, resourceFieldRef);
+    } else throw new ConfigError(`"${target}" has no source`);
+    return {
+      path: safePath(target),
+      mode: mode ?? defaultMode ?? 0o644,
+      content: new TextEncoder().encode(content),
+    };
+  });
+}
+
+function projectedFiles(
+  pod: BoardPod,
+  source: VolumeProjection,
+  defaultMode: number | undefined,
+  context: VolumeContext,
+): VolumeFile[] {
+  if (source.configMap !== undefined) {
+    const { name = '', items, optional } = source.configMap;
+    return configFiles(pod, { kind: 'configmap', name, defaultMode, items, optional }, context);
+  }
+  if (source.secret !== undefined) {
+    const { name = '', items, optional } = source.secret;
+    return configFiles(pod, { kind: 'secret', name, defaultMode, items, optional }, context);
+  }
+  if (source.downwardAPI !== undefined) {
+    return fieldFiles(pod, source.downwardAPI.items, defaultMode, context);
+  }
+  const type = Object.keys(source)[0] ?? 'without a source';
+  throw new ConfigError(`projections of type ${type} are not supported on this board`);
+}
+
+/** Refuses to leave the volume. */
+export function safePath(relative: string): string {
+  const parts = relative.split('/').filter((part) => part !== '' && part !== '.');
+  if (relative.startsWith('/') || parts.length === 0 || parts.includes('..')) {
+    throw new ConfigError(`"${relative}" is not a path within the volume`);
+  }
+  return parts.join('/');
+}

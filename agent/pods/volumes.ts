@@ -1,0 +1,149 @@
+/**
+ * Makes a pod's volumes on the board as planned (plan/volume-plan.ts).
+ *
+ * A volume of files is swapped as a whole: the files lie in a directory of their own, `..data` is a symbolic
+ * link to it, and each name in the volume is a link through `..data`. Renaming a new link over `..data` changes
+ * all files at once; a reader never sees half of a change. (The layout is the one Kubernetes documents, and
+ * programs that watch for changes of `..data` rely on it.)
+ */
+import { createHash } from 'node:crypto';
+import {
+  chmod,
+  chown,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import path from 'node:path';
+import { type PlannedVolume, VolumeError, type VolumeFile } from '../plan/volume-plan.ts';
+
+const DATA_LINK = '..data';
+
+/** Idempotent. Throws VolumeError that names the volume. */
+export async function makeVolumes(volumes: ReadonlyMap<string, PlannedVolume>): Promise<void> {
+  for (const [name, volume] of volumes) {
+    try {
+      await makeVolume(volume);
+    } catch (error) {
+      if (error instanceof VolumeError) throw error;
+      throw new VolumeError(name, error instanceof Error ? error.message : String(error));
+    }
+  }
+}
+
+/** Only the volumes whose content may change while a pod runs. */
+export async function refreshVolumes(volumes: ReadonlyMap<string, PlannedVolume>): Promise<void> {
+  const files = [...volumes].filter(([, { type }]) => type === 'files');
+  await makeVolumes(new Map(files));
+}
+
+async function makeVolume(volume: PlannedVolume): Promise<void> {
+  switch (volume.type) {
+    case 'directory':
+      if ((await mkdir(volume.path, { recursive: true })) !== undefined) {
+        // Kubernetes: an emptyDir can be written by every user in the pod.
+        await chmod(volume.path, 0o777);
+        if (volume.group !== undefined) {
+          await chown(volume.path, 0, volume.group);
+          // New files belong to the group as well.
+          await chmod(volume.path, 0o2777);
+        }
+      }
+      return;
+    case 'hostPath':
+      return checkHostPath(volume.path, volume.expect);
+    case 'files':
+      return swapFiles(volume.path, volume.files, volume.group);
+    default: {
+      const never: never = volume;
+      throw new Error(`unknown volume ${String(never)}`);
+    }
+  }
+}
+
+async function checkHostPath(target: string, expect: string): Promise<void> {
+  if (expect === 'DirectoryOrCreate') {
+    await mkdir(target, { recursive: true, mode: 0o755 });
+  } else if (expect === 'FileOrCreate') {
+    await writeFile(target, '', { flag: 'a', mode: 0o644 });
+  }
+  if (expect === '') return;
+  const found = await stat(target).catch((cause: unknown) => {
+    throw new Error(`hostPath type check failed: ${target} is not a ${expect}`, { cause });
+  });
+  const fits =
+    (expect.startsWith('Directory') && found.isDirectory()) ||
+    (expect.startsWith('File') && found.isFile()) ||
+    (expect === 'Socket' && found.isSocket()) ||
+    (expect === 'CharDevice' && found.isCharacterDevice()) ||
+    (expect === 'BlockDevice' && found.isBlockDevice());
+  if (!fits) throw new Error(`hostPath type check failed: ${target} is not a ${expect}`);
+}
+
+async function swapFiles(
+  volume: string,
+  files: readonly VolumeFile[],
+  group: number | undefined,
+): Promise<void> {
+  await mkdir(volume, { recursive: true, mode: 0o755 });
+  const payload = `..${contentHash(files, group)}`;
+  const current = await readlink(path.join(volume, DATA_LINK)).catch(() => undefined);
+  if (current === payload && (await holds(path.join(volume, payload), files))) return;
+  await rm(path.join(volume, payload), { recursive: true, force: true });
+  await mkdir(path.join(volume, payload), { mode: 0o755 });
+  for (const { path: name, mode, content } of files) {
+    const target = path.join(volume, payload, name);
+    await mkdir(path.dirname(target), { recursive: true, mode: 0o755 });
+    await writeFile(target, content);
+    if (group !== undefined) await chown(target, 0, group);
+    // Kubernetes: the group of the pod may read whatever the mode says.
+    await chmod(target, group === undefined ? mode : mode | 0o440);
+  }
+  const temporary = path.join(volume, `${DATA_LINK}_tmp`);
+  await rm(temporary, { force: true });
+  await symlink(payload, temporary);
+  await rename(temporary, path.join(volume, DATA_LINK));
+  await linkNames(volume, new Set(files.map(({ path: name }) => name.split('/', 1)[0] ?? name)));
+  if (current !== undefined && current !== payload) {
+    await rm(path.join(volume, path.basename(current)), { recursive: true, force: true });
+  }
+}
+
+/** Links for the names there are, none for the names that went. */
+async function linkNames(volume: string, names: ReadonlySet<string>): Promise<void> {
+  for (const entry of await readdir(volume)) {
+    if (!entry.startsWith('..') && !names.has(entry)) {
+      await rm(path.join(volume, entry), { recursive: true, force: true });
+    }
+  }
+  for (const name of names) {
+    const link = path.join(volume, name);
+    const known = await lstat(link).catch(() => undefined);
+    if (known === undefined) await symlink(path.join(DATA_LINK, name), link);
+  }
+}
+
+/** A power cut may have left files empty, so their content is looked at and not only their names. */
+async function holds(directory: string, files: readonly VolumeFile[]): Promise<boolean> {
+  for (const { path: name, content } of files) {
+    const found = await readFile(path.join(directory, name)).catch(() => undefined);
+    if (found === undefined || !found.equals(content)) return false;
+  }
+  return true;
+}
+
+function contentHash(files: readonly VolumeFile[], group: number | undefined): string {
+  const hash = createHash('sha256');
+  if (group !== undefined) hash.update(`group ${group}\0`);
+  for (const { path: name, mode, content } of files) {
+    hash.update(`${name}\0${mode}\0${content.length}\0`).update(content);
+  }
+  return hash.digest('hex').slice(0, 20);
+}

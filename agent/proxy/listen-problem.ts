@@ -1,0 +1,20 @@
+/** Why a service cannot be listened for, for the event on it: who holds the port, and what to do. */
+import { portHolder, type Transport } from './port-holder.ts';
+import type { ListenerSpec, ServiceProblem } from './service-table.ts';
+
+export async function listenProblem(
+  { service, ip, port }: Pick<ListenerSpec, 'service' | 'ip' | 'port'>,
+  transport: Transport,
+  error: NodeJS.ErrnoException,
+): Promise<ServiceProblem> {
+  const what = `port ${port}${transport === 'UDP' ? '/UDP' : ''}`;
+  if (error.code !== 'EADDRINUSE') {
+    const message = `${ip ?? 'this board'} ${what} cannot be listened on: ${error.message}`;
+    return { service, reason: 'ListenFailed', message };
+  }
+  const holder = await portHolder(port, transport).catch(() => undefined);
+  const message =
+    `${what} of this board is held by ${holder ?? 'another program'}: stop it, or give the ` +
+    `service another ${ip === undefined ? 'nodePort' : 'port'}`;
+  return { service, reason: 'PortConflict', message };
+}

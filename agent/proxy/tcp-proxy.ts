@@ -1,0 +1,227 @@
+/**
+ * Listens for the services of the cluster on this board and forwards their connections in userspace.
+ *
+ * Promises: a changed endpoint counts for the next connection, open connections finish; a port that cannot be
+ * listened on is told once, tried again, and never ends the process; connections and buffers are bounded.
+ */
+import net from 'node:net';
+import type { Logger } from 'pino';
+import type { Clock } from '../../protocol/clock.ts';
+import { type Backoff, type BackoffLimits, growBackoff } from '../plan/backoff.ts';
+import type { Balancer } from './balancer.ts';
+import { listenProblem } from './listen-problem.ts';
+import { BufferBudget } from './read-buffer.ts';
+import type { ListenerSpec, ServiceProblem } from './service-table.ts';
+import { isLetIn } from './source-ranges.ts';
+import { forward } from './tcp-connection.ts';
+
+export interface ProxyLimits {
+  /** Client connections of the board; more are reset. */
+  readonly connectionsMax: number;
+  /** For buffers of busy connections, all together. */
+  readonly bufferBytesMax: number;
+  readonly connectTimeoutMs: number;
+  readonly keepAliveMs: number;
+  /** Waits before a port that was taken is tried again. */
+  readonly listenRetry: BackoffLimits;
+}
+
+export interface TcpProxyOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly limits: ProxyLimits;
+  readonly balancer: Balancer;
+  readonly onProblem: (problem: ServiceProblem) => void;
+}
+
+/** One socket. When a port is wanted on all addresses, nobody else can have it on one: then it serves those too. */
+interface Listener {
+  /** By the address that the client came to; "*" for any. */
+  specs: ReadonlyMap<string, ListenerSpec>;
+  readonly host: string;
+  readonly port: number;
+  server: net.Server | undefined;
+  retry: NodeJS.Timeout | undefined;
+  backoff: Backoff | undefined;
+  /** The listener is not wanted any more. */
+  closed: boolean;
+}
+
+export class TcpProxy {
+  readonly #options: TcpProxyOptions;
+  readonly #listeners = new Map<string, Listener>();
+  readonly #clients = new Set<net.Socket>();
+  readonly #budget: BufferBudget;
+  #full = false;
+
+  constructor(options: TcpProxyOptions) {
+    this.#options = options;
+    this.#budget = new BufferBudget(options.limits.bufferBytesMax);
+  }
+
+  /** Client connections that are open now. */
+  get connections(): number {
+    return this.#clients.size;
+  }
+
+  /** Follows the table: opens, changes and closes listeners. Open connections go on. */
+  update(specs: ReadonlyMap<string, ListenerSpec>): void {
+    const wanted = socketsFor([...specs.values()]);
+    for (const [key, listener] of this.#listeners) {
+      if (!wanted.has(key)) this.#close(key, listener);
+    }
+    for (const [key, { host, port, specs: own }] of wanted) {
+      const known = this.#listeners.get(key);
+      if (known !== undefined) {
+        known.specs = own;
+        continue;
+      }
+      const listener: Listener = {
+        specs: own,
+        host,
+        port,
+        server: undefined,
+        retry: undefined,
+        backoff: undefined,
+        closed: false,
+      };
+      this.#listeners.set(key, listener);
+      this.#listen(listener, { host, port });
+    }
+  }
+
+  /** Whether every wanted listener listens. */
+  get settled(): boolean {
+    return [...this.#listeners.values()].every(({ server }) => server?.listening === true);
+  }
+
+  /** Closes the listeners and the connections. */
+  stop(): void {
+    for (const [key, listener] of this.#listeners) this.#close(key, listener);
+    for (const client of this.#clients) client.destroy();
+  }
+
+  #listen(listener: Listener, address: { readonly port: number; readonly host: string }): void {
+    const server = net.createServer({
+      pauseOnConnect: true,
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: this.#options.limits.keepAliveMs,
+    });
+    listener.server = server;
+    server.on('connection', (client) => this.#accept(listener, client));
+    server.on('error', (error: NodeJS.ErrnoException) => {
+      if (server.listening) {
+        this.#options.log.warn({ err: error, ...address }, 'listener of a service failed');
+        return;
+      }
+      server.close();
+      if (listener.closed) return;
+      // A board without IPv6 has no address "::".
+      if (
+        address.host === ALL &&
+        (error.code === 'EAFNOSUPPORT' || error.code === 'EADDRNOTAVAIL')
+      ) {
+        this.#listen(listener, { ...address, host: '0.0.0.0' });
+      } else {
+        void this.#listenFailed(listener, error);
+      }
+    });
+    server.on('listening', () => {
+      listener.backoff = undefined;
+      this.#options.log.debug(address, 'service is listened for');
+    });
+    server.listen({ ...address, backlog: 4096 });
+  }
+
+  async #listenFailed(listener: Listener, error: NodeJS.ErrnoException): Promise<void> {
+    const { log, clock, limits, onProblem } = this.#options;
+    const { host, port } = listener;
+    const first = listener.backoff === undefined;
+    listener.backoff = growBackoff(listener.backoff, limits.listenRetry, clock.monotonicMs());
+    listener.retry = setTimeout(
+      () => this.#listen(listener, { host, port }),
+      listener.backoff.delayMs,
+    );
+    if (!first) return;
+    for (const spec of [...listener.specs.values()]) {
+      const problem = await listenProblem(spec, 'TCP', error);
+      const { service, message: reason } = problem;
+      log.warn({ service, host, port, reason }, 'service cannot be listened for');
+      onProblem(problem);
+    }
+  }
+
+  #close(key: string, listener: Listener): void {
+    listener.closed = true;
+    clearTimeout(listener.retry);
+    // Stops accepting; connections that are open go on.
+    listener.server?.close();
+    this.#listeners.delete(key);
+  }
+
+  #accept(listener: Listener, client: net.Socket): void {
+    const { limits, log, balancer } = this.#options;
+    const spec = specFor(listener.specs, client.localAddress ?? '');
+    const clientIp = client.remoteAddress ?? '';
+    if (spec === undefined || !isLetIn(spec.sourceRanges, clientIp)) {
+      client.resetAndDestroy();
+      return;
+    }
+    const { service, port } = spec;
+    // Endpoints may change while backends are tried: the newest count.
+    const current = () => specFor(listener.specs, client.localAddress ?? '') ?? spec;
+    if (this.#clients.size >= limits.connectionsMax) {
+      if (!this.#full) log.warn({ limit: limits.connectionsMax }, 'connections are refused');
+      this.#full = true;
+      client.resetAndDestroy();
+      return;
+    }
+    this.#full = false;
+    this.#clients.add(client);
+    client.on('close', () => this.#clients.delete(client));
+    forward(client, {
+      nextBackend: (tried) => balancer.choose(current(), tried, clientIp),
+      connectTimeoutMs: limits.connectTimeoutMs,
+      keepAliveMs: limits.keepAliveMs,
+      budget: this.#budget,
+      onOpen: (backend) => balancer.count(backend, 1),
+      onClosed: (backend) => balancer.count(backend, -1),
+      onRefused: (reason) => {
+        log.debug({ service, port, reason }, 'no backend took the connection');
+      },
+    });
+  }
+}
+
+const ALL = '::';
+
+interface Socket {
+  readonly host: string;
+  readonly port: number;
+  readonly specs: Map<string, ListenerSpec>;
+}
+
+/** The sockets that serve all `specs`: a port that is wanted on every address is one socket. Pure. */
+export function socketsFor(specs: readonly ListenerSpec[]): Map<string, Socket> {
+  const everywhere = new Set(specs.filter(({ ip }) => ip === undefined).map(({ port }) => port));
+  const sockets = new Map<string, Socket>();
+  for (const spec of specs) {
+    const { ip, port } = spec;
+    const host = everywhere.has(port) ? ALL : (ip ?? ALL);
+    const key = `${host} ${port}`;
+    const socket = sockets.get(key) ?? { host, port, specs: new Map<string, ListenerSpec>() };
+    socket.specs.set(ip ?? '*', spec);
+    sockets.set(key, socket);
+  }
+  return sockets;
+}
+
+function specFor(
+  specs: ReadonlyMap<string, ListenerSpec>,
+  localAddress: string,
+): ListenerSpec | undefined {
+  const plain = localAddress.replace(/^::ffff:/, '');
+  return specs.get(plain) ?? specs.get('*');
+}

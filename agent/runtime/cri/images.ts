@@ -1,0 +1,47 @@
+/** Images through CRI: state and pull. */
+import { fullImageName, isLocalImage } from '../image-name.ts';
+import { localImage, syncFileSystem } from '../own-disk.ts';
+import { ImagePullError, type ImageStatus } from '../runtime.ts';
+import type { GrpcSocket } from './grpc.ts';
+import { CRI } from './proto.ts';
+import { plainId } from './read.ts';
+
+/** CRI tells no progress, so a pull takes as long as the caller allows; this is only to end somewhere. */
+const PULL_MS_MAX = 6 * 3600_000;
+
+/** Undefined when the image is not on the board. */
+export async function imageStatus(
+  grpc: GrpcSocket,
+  image: string,
+): Promise<ImageStatus | undefined> {
+  const request = { image: { image: fullImageName(image) } };
+  const { image: found } = await grpc.call(CRI.imageStatus, request, { isRead: true });
+  if (found === undefined || found.id === '') return undefined;
+  return { id: plainId(found.id), repoDigests: found.repoDigests };
+}
+
+/** Throws ImagePullError with the engine's own words. `rootDir` is where the engine keeps images. */
+export async function pullImage(
+  grpc: GrpcSocket,
+  image: string,
+  rootDir: string | undefined,
+  signal: AbortSignal,
+): Promise<ImageStatus> {
+  if (isLocalImage(image)) {
+    return localImage(image, await imageStatus(grpc, image), 'ctr -n k8s.io images import');
+  }
+  try {
+    const request = { image: { image: fullImageName(image) } };
+    await grpc.call(CRI.pullImage, request, { timeoutMs: PULL_MS_MAX, signal });
+  } catch (cause) {
+    const words = cause instanceof Error ? cause.message : String(cause);
+    const why = signal.aborted ? 'the pull was given up' : words;
+    throw new ImagePullError(`pull of ${image}: ${why}`, { cause });
+  }
+  const status = await imageStatus(grpc, image);
+  if (status === undefined) {
+    throw new ImagePullError(`pull of ${image}: the engine ended without the image`);
+  }
+  if (rootDir !== undefined) await syncFileSystem(rootDir);
+  return status;
+}

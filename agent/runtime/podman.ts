@@ -1,0 +1,400 @@
+/**
+ * The Runtime on podman 4 and 5, over libpod's REST API. A pod is a libpod pod whose infra container runs our own
+ * pause image; containers are libpod containers in it with restart policy "no". Promises: nothing is started by
+ * a command line but podman's own service where none listens; at most CALLS_PARALLEL calls at once; what
+ * is known about a pod is in its labels, so an agent without memory finds everything again.
+ */
+
+import { existsSync } from 'node:fs';
+import type { Logger } from 'pino';
+import { readText } from '../host/read-text.ts';
+import { type EngineCalls, engineAttach, engineExec, hangUp } from './engine-exec.ts';
+import { asArray, asObject, asText } from './json-read.ts';
+import { Limiter } from './limiter.ts';
+import { readLogFile } from './log-file.ts';
+import { OciExec } from './oci-exec.ts';
+import { PAUSE_COMMAND, PAUSE_IMAGE, pauseArch, pauseImageTar } from './pause-image.ts';
+import { PodFiles, podHosts } from './pod-files.ts';
+import { type ExecCalls, executeBySession } from './podman-exec.ts';
+import { answerLines, type CallOptions, EngineHttpError, PodmanHttp } from './podman-http.ts';
+import { imageStatus, importImage, pullImage } from './podman-images.ts';
+import { asKilled, findDead, insistently } from './podman-liveness.ts';
+import { ensurePodmanNetwork } from './podman-network.ts';
+import { type ExitFacts, readContainer, readEvent, readExit, readSandbox } from './podman-read.ts';
+import { OWN_SOCKET, PodmanService, SYSTEM_SOCKET } from './podman-service.ts';
+import { containerBody, podBody, podName } from './podman-spec.ts';
+import { PodmanStats } from './podman-stats.ts';
+import {
+  type Container,
+  type ContainerSpec,
+  type ContainerStats,
+  type ExecOptions,
+  type ExecSession,
+  type ExecuteOptions,
+  type ExecuteResult,
+  type ImageStatus,
+  LABELS,
+  type LogOptions,
+  type Runtime,
+  RuntimeError,
+  type RuntimeEvent,
+  type Sandbox,
+  type SandboxSpec,
+  type StreamOptions,
+} from './runtime.ts';
+
+export interface PodmanRuntimeOptions {
+  /** Default: the system's socket where it exists, else `/run/pier/podman.sock` with a service of our own. */
+  readonly socketPath?: string;
+  /** podman's `--root`: several boards on one machine each have their own; needs `runroot` and `socketPath`. */
+  readonly root?: string;
+  readonly runroot?: string;
+  /** Environment of a service that we start, as with CONTAINERS_CONF; default: our own. */
+  readonly env?: NodeJS.ProcessEnv;
+  readonly podmanBinary?: string;
+  /** A container's log file is started anew at this size; default 10 MiB. */
+  readonly logBytesMax?: number;
+  readonly log?: Logger;
+}
+
+const CALLS_PARALLEL = 8;
+const CALLS_WAITING_MAX = 1024;
+const PING_MS_MAX = 30_000;
+const LOG_BYTES_MAX = 10 * 1024 * 1024;
+const OURS = { filters: JSON.stringify({ label: [`${LABELS.managed}=true`] }) };
+
+export class PodmanRuntime implements Runtime {
+  readonly name = 'podman';
+  readonly #http: PodmanHttp;
+  readonly #service: PodmanService;
+  readonly #limiter = new Limiter({ parallel: CALLS_PARALLEL, queueMax: CALLS_WAITING_MAX });
+  readonly #hosts: PodFiles;
+  readonly #logBytesMax: number;
+  /** What `inspect` told about containers that have ended; it changes no more. */
+  readonly #exits = new Map<string, ExitFacts>();
+  readonly #stats = new PodmanStats((path, query) => this.#unless404('GET', path, { query }));
+  readonly #sandboxes = new Map<string, Sandbox>();
+  readonly #ociExec: OciExec;
+  readonly #engine: EngineCalls = {
+    call: (method, path, options) => this.#call(method, path, options),
+    hijack: (path, options) => this.#retried(() => this.#http.hijack(path, options)),
+    hangUp: async (pid, id) => {
+      if (this.#service.sharesProcesses) await hangUp(pid, id);
+    },
+  };
+
+  constructor(options: PodmanRuntimeOptions = {}) {
+    const { root, runroot, env, log } = options;
+    if ((root === undefined) !== (runroot === undefined)) {
+      throw new RuntimeError('podman: set both root and runroot, or none of them');
+    }
+    if (root !== undefined && options.socketPath === undefined) {
+      throw new RuntimeError('podman: a root of its own needs a socketPath of its own');
+    }
+    const socketPath =
+      options.socketPath ?? (existsSync(SYSTEM_SOCKET) ? SYSTEM_SOCKET : OWN_SOCKET);
+    this.#http = new PodmanHttp(socketPath);
+    this.#service = new PodmanService(this.#http, {
+      podmanBinary: options.podmanBinary ?? 'podman',
+      ...(root === undefined ? {} : { root }),
+      ...(runroot === undefined ? {} : { runroot }),
+      ...(env === undefined ? {} : { env }),
+      ...(log === undefined ? {} : { log }),
+    });
+    this.#hosts = new PodFiles(`${runroot ?? '/run/pier'}/hosts`);
+    this.#logBytesMax = options.logBytesMax ?? LOG_BYTES_MAX;
+    this.#ociExec = new OciExec({
+      inspect: (id) => this.#unless404('GET', `/containers/${id}/json`),
+      readText,
+      pidDir: `${runroot ?? '/run/pier'}/exec`,
+    });
+  }
+
+  async start(): Promise<void> {
+    await this.#service.ensure();
+    const version = await this.version();
+    if (Number.parseInt(version, 10) < 4) {
+      throw new RuntimeError(
+        `podman ${version} is too old: 4.0 or newer is needed, as in Debian 12`,
+      );
+    }
+    await this.#ensurePauseImage();
+  }
+
+  async stop(): Promise<void> {
+    await this.#service.stop();
+    this.#http.close();
+  }
+
+  version(): Promise<string> {
+    return this.#retried(() => this.#http.ping(PING_MS_MAX), true);
+  }
+
+  ensureNetwork(podCidr: string): Promise<void> {
+    return ensurePodmanNetwork(this.#engine.call, podCidr);
+  }
+
+  async listSandboxes(): Promise<Sandbox[]> {
+    const [pods, containers] = await Promise.all([
+      this.#call('GET', '/pods/json', { query: OURS }),
+      this.#call('GET', '/containers/json', { query: { ...OURS, all: true } }),
+    ]);
+    const dead = await this.#deadOf(containers);
+    return asArray(pods)
+      .map((pod) => readSandbox(pod, dead))
+      .filter(isPresent);
+  }
+
+  async listContainers(): Promise<Container[]> {
+    const answer = await this.#call('GET', '/containers/json', { query: { ...OURS, all: true } });
+    const containers = asArray(answer).map(readContainer).filter(isPresent);
+    const there = new Set(containers.map((container) => container.id));
+    for (const id of this.#exits.keys()) if (!there.has(id)) this.#exits.delete(id);
+    const dead = await this.#deadOf(answer);
+    return Promise.all(
+      containers.map((container) =>
+        dead.has(container.id) ? asKilled(container) : this.#withExit(container),
+      ),
+    );
+  }
+
+  async runSandbox(spec: SandboxSpec): Promise<Sandbox> {
+    const name = podName(spec);
+    // What a crash left half-made under this name goes first; its address would still be taken.
+    await this.removeSandbox(name);
+    await this.#hosts.write(spec.podUid, await podHosts(spec));
+    const created = asObject(await this.#call('POST', '/pods/create', { body: podBody(spec) }));
+    const id = asText(created.Id);
+    if (id === undefined) throw new RuntimeError(`podman told no id for the pod ${name}`);
+    try {
+      await this.#call('POST', `/pods/${id}/start`);
+    } catch (error) {
+      await this.removeSandbox(id);
+      throw error;
+    }
+    const sandbox: Sandbox = {
+      id,
+      podUid: spec.podUid,
+      podName: spec.podName,
+      podNamespace: spec.podNamespace,
+      ip: spec.ip,
+      ready: true,
+    };
+    this.#sandboxes.set(id, sandbox);
+    return sandbox;
+  }
+
+  async removeSandbox(id: string): Promise<void> {
+    const podUid = this.#sandboxes.get(id)?.podUid ?? (await this.#sandboxById(id))?.podUid;
+    this.#sandboxes.delete(id);
+    await insistently(() => this.#unless404('DELETE', `/pods/${id}`, { query: { force: true } }));
+    if (podUid !== undefined) await this.#hosts.remove(podUid);
+  }
+
+  async createContainer(sandboxId: string, spec: ContainerSpec): Promise<string> {
+    const sandbox = this.#sandboxes.get(sandboxId) ?? (await this.#sandboxById(sandboxId));
+    if (sandbox === undefined) throw new RuntimeError(`the pod sandbox ${sandboxId} is gone`);
+    this.#sandboxes.set(sandboxId, sandbox);
+    const body = containerBody(spec, {
+      sandbox,
+      hostsPath: this.#hosts.find(sandbox.podUid),
+      logBytesMax: this.#logBytesMax,
+    });
+    const created = asObject(await this.#call('POST', '/containers/create', { body }));
+    const id = asText(created.Id);
+    if (id === undefined) {
+      throw new RuntimeError(`podman told no id for the container ${spec.name}`);
+    }
+    return id;
+  }
+
+  async startContainer(id: string): Promise<void> {
+    await this.#call('POST', `/containers/${id}/start`);
+  }
+
+  async stopContainer(id: string, graceSeconds: number): Promise<void> {
+    const seconds = Math.max(0, Math.ceil(graceSeconds));
+    const timeoutMs = (seconds + 60) * 1000;
+    // Not through the limiter: it may wait for as long as the grace period.
+    await insistently(() =>
+      this.#direct('POST', `/containers/${id}/stop`, {
+        query: { timeout: seconds, ignore: true },
+        timeoutMs,
+      }),
+    ).catch(allow404);
+  }
+
+  async removeContainer(id: string): Promise<void> {
+    await insistently(() =>
+      this.#unless404('DELETE', `/containers/${id}`, { query: { force: true, v: true } }),
+    );
+    this.#exits.delete(id);
+  }
+
+  imageStatus(image: string): Promise<ImageStatus | undefined> {
+    return this.#limiter.run(() => this.#retried(() => imageStatus(this.#http, image)));
+  }
+
+  pullImage(image: string, signal: AbortSignal): Promise<ImageStatus> {
+    return this.#retried(() => pullImage(this.#http, image, signal));
+  }
+
+  /** Makes an image of this board from a tar archive of its file system; returns its id. */
+  importImage(
+    reference: string,
+    tar: Uint8Array,
+    changes: readonly string[] = [],
+  ): Promise<string> {
+    return this.#limiter.run(() => importImage(this.#http, reference, tar, changes));
+  }
+
+  async *logs(id: string, options: LogOptions, signal: AbortSignal): AsyncIterable<Uint8Array> {
+    const inspected = asObject(await this.#call('GET', `/containers/${id}/json`));
+    const path = asText(asObject(asObject(inspected.HostConfig).LogConfig).Path);
+    if (path === undefined || path === '') {
+      throw new RuntimeError(`podman keeps no log file for the container ${id}`);
+    }
+    const over = new AbortController();
+    const ended = options.follow ? this.#ended(id, AbortSignal.any([signal, over.signal])) : DONE;
+    try {
+      yield* readLogFile(path, options, ended, signal);
+    } finally {
+      over.abort();
+    }
+  }
+
+  async execute(
+    id: string,
+    command: readonly string[],
+    options: ExecuteOptions,
+  ): Promise<ExecuteResult> {
+    if (this.#service.sharesProcesses) return this.#ociExec.execute(id, command, options);
+    const stream: ExecCalls['stream'] = (path, call) => this.#http.stream('POST', path, call);
+    return executeBySession({ json: this.#engine.call, stream }, id, command, options);
+  }
+
+  exec(id: string, options: ExecOptions): Promise<ExecSession> {
+    return engineExec(this.#engine, id, options);
+  }
+
+  attach(id: string, options: StreamOptions): Promise<ExecSession> {
+    return engineAttach(this.#engine, id, options);
+  }
+
+  stats(ids: readonly string[]): Promise<ContainerStats[]> {
+    return this.#stats.read(ids);
+  }
+
+  async *events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
+    // podman answers only with the first event, so "from now on" is said by time, not by the order of calls.
+    const since = (Date.now() / 1000).toFixed(3);
+    const filters = JSON.stringify({ type: ['container'], label: [`${LABELS.managed}=true`] });
+    const query = { stream: true, since, filters };
+    const answer = await this.#retried(() =>
+      this.#http.stream('GET', '/events', { query, signal }),
+    ).catch((error: unknown) => {
+      if (signal.aborted) return undefined;
+      throw error;
+    });
+    if (answer === undefined) return;
+    for await (const line of answerLines(answer, signal)) {
+      const event = readEvent(line);
+      if (event !== undefined) yield event;
+    }
+    if (!signal.aborted) {
+      throw new RuntimeError("podman's event stream broke off; list everything again");
+    }
+  }
+
+  /** Only where podman's process ids are ours, too: else every container would look dead. */
+  async #deadOf(containers: unknown): Promise<ReadonlySet<string>> {
+    if (!this.#service.sharesProcesses) return new Set();
+    return findDead(readText, containers, async (id) =>
+      asObject(asObject(await this.#unless404('GET', `/containers/${id}/json`)).State),
+    );
+  }
+
+  async #withExit(container: Container): Promise<Container> {
+    if (container.state !== 'exited') return container;
+    let facts = this.#exits.get(container.id);
+    if (facts === undefined) {
+      const inspected = await this.#unless404('GET', `/containers/${container.id}/json`);
+      if (inspected === undefined) return container;
+      facts = readExit(inspected);
+      this.#exits.set(container.id, facts);
+    }
+    return { ...container, ...facts };
+  }
+
+  /** By id or by name. */
+  async #sandboxById(id: string): Promise<Sandbox | undefined> {
+    const inspected = await this.#unless404('GET', `/pods/${id}/json`);
+    return inspected === undefined ? undefined : readSandbox(inspected, new Set());
+  }
+
+  /** Resolves when the container runs no more; a service that dies meanwhile is waited for. */
+  async #ended(id: string, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await this.#http.json('POST', `/containers/${id}/wait`, {
+          query: { condition: 'exited' },
+          signal,
+          timeoutMs: 2 ** 31 - 1,
+        });
+        return;
+      } catch (error) {
+        if (error instanceof EngineHttpError && error.status !== undefined) return;
+        if (!signal.aborted) await this.#service.ensure();
+      }
+    }
+  }
+
+  async #ensurePauseImage(): Promise<void> {
+    if ((await this.imageStatus(PAUSE_IMAGE)) !== undefined) return;
+    const arch = pauseArch(process.arch);
+    if (arch === undefined) {
+      throw new RuntimeError(`no pause program for the processor "${process.arch}"`);
+    }
+    const entrypoint = `ENTRYPOINT ["${PAUSE_COMMAND}"]`;
+    await this.importImage(PAUSE_IMAGE, pauseImageTar(arch), [entrypoint]);
+  }
+
+  async #unless404(method: string, path: string, options: CallOptions = {}): Promise<unknown> {
+    return this.#call(method, path, options).catch(allow404);
+  }
+
+  #call(method: string, path: string, options: CallOptions = {}): Promise<unknown> {
+    return this.#limiter.run(() => this.#direct(method, path, options));
+  }
+
+  #direct(method: string, path: string, options: CallOptions): Promise<unknown> {
+    return this.#retried(() => this.#http.json(method, path, options), method === 'GET');
+  }
+
+  /**
+   * Starts the service and tries once more when nobody listened. A socket that broke within a call may have
+   * carried it out, so then only a read is repeated.
+   */
+  async #retried<T>(call: () => Promise<T>, isRead = false): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      const refused = error instanceof EngineHttpError && !error.connected;
+      const broken = error instanceof EngineHttpError && error.status === undefined && isRead;
+      if (!refused && !broken) throw error;
+      await this.#service.ensure();
+      return call();
+    }
+  }
+}
+
+const DONE = Promise.resolve();
+
+function isPresent<T>(value: T | undefined): value is T {
+  return value !== undefined;
+}
+
+function allow404(error: unknown): undefined {
+  if (error instanceof EngineHttpError && error.status === 404) return undefined;
+  throw error;
+}

@@ -1,0 +1,147 @@
+/**
+ * What a board must remember about its pods by itself: their addresses and when it first knew them.
+ * One small file, written when a pod comes or goes and never in between. Losing it costs nothing while
+ * the engine still has the pods: their addresses are read back from there.
+ */
+import { decodeCbor, encodeCbor } from '../../protocol/codec.ts';
+import { allocatePodIp, cidrContains } from '../plan/pod-ip.ts';
+import type { PodVerdict } from '../plan/pod-plan.ts';
+import type { StateDirectory } from './state-file.ts';
+
+export interface PodRecord {
+  readonly ip: string | undefined;
+  /** Wall clock, for display (PodStatus.startTime). */
+  readonly startTimeMs: number;
+  /** The board has ended the pod; it must not run again, whatever happens to this board. */
+  readonly verdict?: PodVerdict;
+}
+
+const FILE = 'pod-records';
+const NO_ORDER = { epoch: 0, revision: 0 } as const;
+
+export class PodRecords {
+  readonly #directory: StateDirectory;
+  readonly #onWriteError: (error: unknown) => void;
+  #records = new Map<string, PodRecord>();
+  #writing: Promise<void> = Promise.resolve();
+  #writeAgain = false;
+  #busy = false;
+
+  constructor(directory: StateDirectory, onWriteError: (error: unknown) => void) {
+    this.#directory = directory;
+    this.#onWriteError = onWriteError;
+  }
+
+  async load(): Promise<void> {
+    const content = (await this.#directory.readAll()).get(FILE);
+    if (content === undefined) return;
+    try {
+      this.#records = readRecords(decodeCbor(content.body));
+    } catch (error) {
+      const reason = error instanceof Error ? error : new Error(String(error));
+      await this.#directory.setAside(FILE, reason);
+    }
+  }
+
+  get(uid: string): PodRecord | undefined {
+    return this.#records.get(uid);
+  }
+
+  /** Notes a pod the first time it is seen. `ip` is what the engine shows, if it has the pod. */
+  note(uid: string, ip: string | undefined, wallMs: number): PodRecord {
+    const known = this.#records.get(uid);
+    if (known !== undefined && (ip === undefined || known.ip === ip)) return known;
+    const record = {
+      ...known,
+      ip: ip ?? known?.ip,
+      startTimeMs: known?.startTimeMs ?? wallMs,
+    };
+    this.#records.set(uid, record);
+    this.#save();
+    return record;
+  }
+
+  /**
+   * The address of a pod: the one it had, if that is still of the board's range, or the lowest free one.
+   * Undefined when the range is used up. Durable when it returns.
+   */
+  async assignIp(uid: string, podCidr: string, wallMs: number): Promise<string | undefined> {
+    const known = this.#records.get(uid);
+    if (known?.ip !== undefined && cidrContains(podCidr, known.ip)) return known.ip;
+    const taken = [...this.#records.values()].flatMap(({ ip }) => ip ?? []);
+    const ip = allocatePodIp(podCidr, taken);
+    if (ip === undefined) return undefined;
+    this.#records.set(uid, { ...known, ip, startTimeMs: known?.startTimeMs ?? wallMs });
+    this.#save();
+    await this.#writing;
+    return ip;
+  }
+
+  /** The pod was ended for good. */
+  end(uid: string, verdict: PodVerdict, startTimeMs: number): void {
+    const known = this.#records.get(uid) ?? { ip: undefined, startTimeMs };
+    this.#records.set(uid, { ...known, verdict });
+    this.#save();
+  }
+
+  forget(uid: string): void {
+    if (this.#records.delete(uid)) this.#save();
+  }
+
+  /** Forgets the pods that are not to be kept. */
+  prune(keep: (uid: string) => boolean): void {
+    const gone = [...this.#records.keys()].filter((uid) => !keep(uid));
+    for (const uid of gone) this.#records.delete(uid);
+    if (gone.length > 0) this.#save();
+  }
+
+  /** Waits for what is being written. */
+  async flush(): Promise<void> {
+    await this.#writing;
+  }
+
+  #save(): void {
+    this.#writeAgain = true;
+    if (this.#busy) return;
+    this.#busy = true;
+    this.#writing = this.#write();
+  }
+
+  async #write(): Promise<void> {
+    // Changes of one turn of the event loop go out in one write.
+    await Promise.resolve();
+    while (this.#writeAgain) {
+      this.#writeAgain = false;
+      const pods = Object.fromEntries(this.#records);
+      try {
+        const body = encodeCbor({ pods });
+        await this.#directory.write(new Map([[FILE, { order: NO_ORDER, body }]]));
+      } catch (error) {
+        // A full or read-only card must not stop pods: the addresses are also with the engine.
+        this.#onWriteError(error);
+      }
+    }
+    this.#busy = false;
+  }
+}
+
+function readRecords(value: unknown): Map<string, PodRecord> {
+  const records = new Map<string, PodRecord>();
+  const pods = isObject(value) ? value.pods : undefined;
+  if (!isObject(pods)) throw new Error('it holds no pod records');
+  for (const [uid, record] of Object.entries(pods)) {
+    if (!isObject(record) || typeof record.startTimeMs !== 'number') {
+      throw new Error(`the record of pod ${uid} is not readable`);
+    }
+    const ip = typeof record.ip === 'string' ? record.ip : undefined;
+    const { reason, message } = isObject(record.verdict) ? record.verdict : {};
+    const ended = typeof reason === 'string' && typeof message === 'string';
+    const verdict = ended ? { verdict: { reason, message } } : {};
+    records.set(uid, { ip, startTimeMs: record.startTimeMs, ...verdict });
+  }
+  return records;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}

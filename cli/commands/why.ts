@@ -1,0 +1,69 @@
+/** `pier why POD`: for each board, that it fits (with its scores), or exactly why not. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { Value } from 'typebox/value';
+import { WHY_PATH, WhyAnswer } from '../../protocol/why.ts';
+import { Client } from '../client.ts';
+import { readKubeconfig } from '../kubeconfig.ts';
+import { renderTable } from '../table.ts';
+
+export interface WhyOptions {
+  readonly namespace: string;
+  readonly data: string;
+  readonly kubeconfig?: string;
+}
+
+/** Prints to stdout. Throws an Error whose message says what to do. */
+export async function why(pod: string, options: WhyOptions): Promise<void> {
+  const client = new Client(readKubeconfig(kubeconfigOf(options)));
+  try {
+    const names = [options.namespace, pod].map(encodeURIComponent).join('/');
+    const answer = await client.json<unknown>(`${WHY_PATH}${names}`);
+    if (!Value.Check(WhyAnswer, answer)) {
+      throw new Error(
+        'the answer is not what this version of pier knows: use the one of the master',
+      );
+    }
+    process.stdout.write(`${whyLines(answer).join('\n')}\n`);
+  } finally {
+    client.close();
+  }
+}
+
+/** The given one, the one of the environment, or the first of this board that can be read. */
+function kubeconfigOf({ kubeconfig, data }: WhyOptions): string {
+  const named = kubeconfig ?? process.env.KUBECONFIG;
+  if (named !== undefined && named !== '') return named;
+  const uid = process.getuid?.() ?? 0;
+  const usual = [join(data, 'master/admin.kubeconfig'), join(data, `kubeconfig-${uid}`)];
+  const found = usual.find((path) => existsSync(path));
+  if (found !== undefined) return found;
+  throw new Error(
+    `there is no kubeconfig at ${usual.join(' or ')}: give one with --kubeconfig or KUBECONFIG`,
+  );
+}
+
+/** Lines for people, without a line end. Pure. */
+export function whyLines({ pod, node, message, boards }: WhyAnswer): string[] {
+  const head =
+    node === ''
+      ? `${pod} has no board${message === '' ? ' yet' : `: ${message}`}`
+      : `${pod} is on ${node}; as if it were to be placed now:`;
+  const scores = [...new Set(boards.flatMap((board) => Object.keys(board.scores)))];
+  const table = renderTable(
+    {
+      columnDefinitions: ['Board', 'Fits', 'Total', ...scores, 'Why not'].map((name) => ({ name })),
+      rows: boards.map((board) => ({
+        cells: [
+          board.node,
+          board.fits ? 'yes' : 'no',
+          board.fits ? board.total.toFixed(1) : '',
+          ...scores.map((name) => board.scores[name]?.toFixed(0) ?? ''),
+          board.fits ? '' : `${board.filter}: ${board.reasons.join(', ')}`,
+        ],
+      })),
+    },
+    true,
+  );
+  return boards.length === 0 ? [head, 'There is no board at all.'] : [head, ...table];
+}

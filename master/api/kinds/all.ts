@@ -1,0 +1,68 @@
+/** The kinds that this server has. A kind that nothing acts on yet is not in the list: to accept it would be a lie. */
+import type { KindModule } from '../kind.ts';
+import { CONFIG_MAP } from './config-map.ts';
+import { CONTROLLER_REVISION } from './controller-revision.ts';
+import { CRON_JOB } from './cron-job.ts';
+import { DAEMON_SET } from './daemon-set.ts';
+import { DEPLOYMENT } from './deployment.ts';
+import { ENDPOINTS } from './endpoints.ts';
+import { EVENT } from './event.ts';
+import { EVENT_V1 } from './event-v1.ts';
+import { INGRESS } from './ingress.ts';
+import { INGRESS_CLASS } from './ingress-class.ts';
+import { JOB } from './job.ts';
+import { LEASE } from './lease.ts';
+import { LIMIT_RANGE } from './limit-range.ts';
+import { NAMESPACE } from './namespace.ts';
+import { NETWORK_POLICY } from './network-policy.ts';
+import { NODE } from './node.ts';
+import { POD } from './pod.ts';
+import { POD_DISRUPTION_BUDGET } from './pod-disruption-budget.ts';
+import { POD_TEMPLATE } from './pod-template.ts';
+import { PRIORITY_CLASS } from './priority-class.ts';
+import { REPLICA_SET } from './replica-set.ts';
+import { RESOURCE_QUOTA } from './resource-quota.ts';
+import { CLUSTER_ROLE_BINDING, ROLE_BINDING } from './role-bindings.ts';
+import { CLUSTER_ROLE, ROLE } from './roles.ts';
+import { RUNTIME_CLASS } from './runtime-class.ts';
+import { SECRET } from './secret.ts';
+import { SERVICE } from './service.ts';
+import { SERVICE_ACCOUNT } from './service-account.ts';
+import { STATEFUL_SET } from './stateful-set.ts';
+import { STORAGE_CLASS } from './storage-class.ts';
+
+/** In the order of `kubectl api-resources`: by group, then by kind. */
+export const KIND_MODULES: readonly KindModule[] = [
+  CONFIG_MAP,
+  ENDPOINTS,
+  EVENT,
+  LIMIT_RANGE,
+  NAMESPACE,
+  NODE,
+  POD,
+  POD_TEMPLATE,
+  RESOURCE_QUOTA,
+  SECRET,
+  SERVICE_ACCOUNT,
+  SERVICE,
+  CONTROLLER_REVISION,
+  DAEMON_SET,
+  DEPLOYMENT,
+  REPLICA_SET,
+  STATEFUL_SET,
+  CRON_JOB,
+  JOB,
+  LEASE,
+  EVENT_V1,
+  INGRESS_CLASS,
+  INGRESS,
+  NETWORK_POLICY,
+  RUNTIME_CLASS,
+  POD_DISRUPTION_BUDGET,
+  CLUSTER_ROLE_BINDING,
+  CLUSTER_ROLE,
+  ROLE_BINDING,
+  ROLE,
+  STORAGE_CLASS,
+  PRIORITY_CLASS,
+];

@@ -1,0 +1,86 @@
+/** ReplicaSet: so many pods of one template. Usually a Deployment's, one per revision. */
+import type { ReplicaSet } from '../../../protocol/kinds/types.ts';
+import type { KindModule } from '../kind.ts';
+import {
+  AGE,
+  ageCell,
+  containerNamesCell,
+  count,
+  imagesCell,
+  NAME,
+  nameCell,
+  selectorCell,
+  selectorText,
+  TEMPLATE_COLUMNS,
+} from './columns.ts';
+import { defaultPodTemplate } from './defaults/pod-spec.ts';
+import { dropStatus, keepStatus } from './status.ts';
+import { podWarnings } from './unsupported.ts';
+import { validateObjectMeta } from './validate/meta.ts';
+import { validateReplicaSetSpec, validateSelectorUpdate } from './validate/workload.ts';
+
+export const REPLICA_SET: KindModule<ReplicaSet> = {
+  group: 'apps',
+  version: 'v1',
+  kind: 'ReplicaSet',
+  plural: 'replicasets',
+  singular: 'replicaset',
+  shortNames: ['rs'],
+  categories: ['all'],
+  namespaced: true,
+  message: 'io.k8s.api.apps.v1.ReplicaSet',
+  storage: 'durable',
+  subresources: { status: true, scale: true },
+  hasGeneration: true,
+  setDefaults(set) {
+    set.spec ??= {};
+    set.spec.replicas ??= 1;
+    set.spec.template ??= {};
+    defaultPodTemplate(set.spec.template);
+  },
+  prepareForCreate: (set) => dropStatus(set, { replicas: 0 }),
+  prepareForUpdate: keepStatus,
+  validate: (set) => [
+    ...validateObjectMeta(set.metadata),
+    ...validateReplicaSetSpec('spec', set.spec ?? {}),
+  ],
+  validateUpdate: (next, previous) =>
+    validateSelectorUpdate(next.spec?.selector, previous.spec?.selector),
+  warnings(set) {
+    // The Deployment has said it already to the person who wrote the template.
+    if ((set.metadata?.ownerReferences ?? []).some((owner) => owner.controller === true)) return [];
+    return podWarnings('spec.template.spec', set.spec?.template?.spec);
+  },
+  columns: [
+    NAME,
+    count('Desired', 'How many pods are wanted.'),
+    count('Current', 'How many pods there are.'),
+    count('Ready', 'How many pods are ready.'),
+    AGE,
+    ...TEMPLATE_COLUMNS,
+  ],
+  row(set, nowMs) {
+    const { spec, status } = set;
+    return [
+      nameCell(set),
+      spec?.replicas ?? 0,
+      status?.replicas ?? 0,
+      status?.readyReplicas ?? 0,
+      ageCell(set, nowMs),
+      containerNamesCell(spec?.template?.spec?.containers),
+      imagesCell(spec?.template?.spec?.containers),
+      selectorCell(spec?.selector),
+    ];
+  },
+  selectableFields: (set) => ({ 'status.replicas': String(set.status?.replicas ?? 0) }),
+  scale: {
+    get: ({ spec, status }) => ({
+      specReplicas: spec?.replicas ?? 0,
+      statusReplicas: status?.replicas ?? 0,
+      selector: selectorText(spec?.selector),
+    }),
+    set(set, replicas) {
+      if (set.spec !== undefined) set.spec.replicas = replicas;
+    },
+  },
+};

@@ -1,0 +1,94 @@
+/** StorageClass: how volumes of a class would be made. Stored; no volumes are made from it yet, and it says so. */
+import type { StorageClass } from '../../../protocol/kinds/types.ts';
+import { labelKeyErrors } from '../../../protocol/names.ts';
+import type { FieldError } from '../../../protocol/status.ts';
+import { deepEqual } from '../equal.ts';
+import type { KindModule } from '../kind.ts';
+import { AGE, ageCell, NAME, nameCell, text } from './columns.ts';
+import { eachReason, forbidden, notSupported, required, tooLong } from './validate/errors.ts';
+import { validateObjectMeta } from './validate/meta.ts';
+
+const DEFAULT_CLASS = 'storageclass.kubernetes.io/is-default-class';
+const PARAMETERS_MAX = 512;
+const PARAMETER_BYTES_MAX = 256 * 1024;
+
+export const STORAGE_CLASS: KindModule<StorageClass> = {
+  group: 'storage.k8s.io',
+  version: 'v1',
+  kind: 'StorageClass',
+  plural: 'storageclasses',
+  singular: 'storageclass',
+  shortNames: ['sc'],
+  categories: [],
+  namespaced: false,
+  message: 'io.k8s.api.storage.v1.StorageClass',
+  storage: 'durable',
+  subresources: {},
+  hasGeneration: false,
+  setDefaults(storage) {
+    storage.reclaimPolicy ||= 'Delete';
+    storage.volumeBindingMode ||= 'Immediate';
+  },
+  validate: (storage) => [
+    ...validateObjectMeta(storage.metadata),
+    ...validateProvisioner(storage.provisioner),
+    ...validateParameters(storage.parameters ?? {}),
+    ...oneOfWords('reclaimPolicy', storage.reclaimPolicy, ['Delete', 'Retain']),
+    ...oneOfWords('volumeBindingMode', storage.volumeBindingMode, [
+      'Immediate',
+      'WaitForFirstConsumer',
+    ]),
+  ],
+  validateUpdate(next, previous) {
+    const fixed = ['parameters', 'provisioner', 'reclaimPolicy', 'volumeBindingMode'] as const;
+    return fixed
+      .filter((field) => !deepEqual([next[field]], [previous[field]]))
+      .map((field) => forbidden(field, 'updates to this field are forbidden.'));
+  },
+  warnings: () => ['provisioner: stored, but this version of Pier does not make volumes yet'],
+  columns: [
+    NAME,
+    text('Provisioner', 'Who makes the volumes.'),
+    text('ReclaimPolicy', 'What becomes of a volume when its claim goes.'),
+    text('VolumeBindingMode', 'When a volume is chosen.'),
+    text('AllowVolumeExpansion', 'Whether volumes may grow.'),
+    AGE,
+  ],
+  row(storage, nowMs) {
+    const isDefault = storage.metadata?.annotations?.[DEFAULT_CLASS] === 'true';
+    return [
+      isDefault ? `${nameCell(storage)} (default)` : nameCell(storage),
+      storage.provisioner,
+      storage.reclaimPolicy ?? '',
+      storage.volumeBindingMode ?? '',
+      String(storage.allowVolumeExpansion === true),
+      ageCell(storage, nowMs),
+    ];
+  },
+};
+
+function validateProvisioner(provisioner: string): FieldError[] {
+  if (provisioner === '') return [required('provisioner')];
+  return eachReason('provisioner', provisioner, labelKeyErrors(provisioner.toLowerCase()));
+}
+
+function validateParameters(parameters: Record<string, string>): FieldError[] {
+  const entries = Object.entries(parameters);
+  const errors: FieldError[] = [];
+  if (entries.length > PARAMETERS_MAX) errors.push(tooLong('parameters', PARAMETERS_MAX));
+  let bytes = 0;
+  for (const [key, value] of entries) {
+    if (key === '') errors.push(required('parameters', 'key may not be empty'));
+    bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
+  }
+  if (bytes > PARAMETER_BYTES_MAX) errors.push(tooLong('parameters', PARAMETER_BYTES_MAX));
+  return errors;
+}
+
+function oneOfWords(
+  field: string,
+  value: string | undefined,
+  words: readonly string[],
+): FieldError[] {
+  return words.includes(value ?? '') ? [] : [notSupported(field, value, words)];
+}

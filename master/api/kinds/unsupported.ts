@@ -1,0 +1,185 @@
+/**
+ * What is stored but not honoured yet, as tables that are easy to change: when the agent, the scheduler or the proxy
+ * learns something, its row goes. Every field that is not in a HONOURED set is named to the client in a Warning
+ * header, so that nothing is ignored in silence; a newly generated field is therefore unsupported until someone says
+ * otherwise.
+ */
+import type { Container, PodSpec, ServiceSpec, Volume } from '../../../protocol/kinds/types.ts';
+import { UNSUPPORTED_POD_FIELDS } from '../../scheduler/pod-info.ts';
+
+/** Fields that this version acts on, by level. */
+const HONOURED = {
+  podSpec: new Set([
+    ...['containers', 'initContainers', 'volumes', 'restartPolicy', 'hostNetwork', 'hostAliases'],
+    ...['terminationGracePeriodSeconds', 'dnsPolicy', 'dnsConfig', 'hostname', 'securityContext'],
+    'subdomain',
+    ...['nodeSelector', 'nodeName', 'tolerations', 'affinity', 'topologySpreadConstraints'],
+    ...['schedulerName', 'schedulingGates', 'priority', 'overhead', 'shareProcessNamespace'],
+    ...['priorityClassName', 'preemptionPolicy'],
+    ...['readinessGates', 'activeDeadlineSeconds'],
+    // Names without effect of their own; the account is a name until tokens come.
+    ...['serviceAccountName', 'serviceAccount'],
+  ]),
+  container: new Set([
+    ...['name', 'image', 'command', 'args', 'workingDir', 'ports', 'env', 'envFrom', 'resources'],
+    ...['volumeMounts', 'imagePullPolicy', 'securityContext', 'stdin', 'tty', 'restartPolicy'],
+    ...['startupProbe', 'livenessProbe', 'readinessProbe', 'lifecycle'],
+    ...['terminationMessagePath', 'terminationMessagePolicy'],
+  ]),
+  containerSecurityContext: new Set([
+    ...['runAsUser', 'runAsGroup', 'privileged', 'readOnlyRootFilesystem', 'capabilities'],
+    ...['allowPrivilegeEscalation', 'runAsNonRoot', 'seccompProfile'],
+  ]),
+  podSecurityContext: new Set([
+    ...[
+      'runAsUser',
+      'runAsGroup',
+      'runAsNonRoot',
+      'supplementalGroups',
+      'seccompProfile',
+      'fsGroup',
+    ],
+    // Of no effect on the volumes that there are (Kubernetes: only on persistent ones).
+    'fsGroupChangePolicy',
+  ]),
+  containerPort: new Set(['name', 'containerPort', 'protocol']),
+  envSource: new Set(['fieldRef', 'resourceFieldRef', 'configMapKeyRef', 'secretKeyRef']),
+  resourceNames: new Set(['cpu', 'memory']),
+  volume: new Set([
+    ...['name', 'emptyDir', 'hostPath', 'configMap', 'secret', 'downwardAPI', 'projected'],
+  ]),
+  emptyDir: new Set(['medium']),
+  projection: new Set(['configMap', 'secret', 'downwardAPI']),
+  volumeMount: new Set(['name', 'mountPath', 'readOnly', 'subPath', 'subPathExpr']),
+  serviceSpec: new Set([
+    ...['ports', 'selector', 'type', 'clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy'],
+    ...['publishNotReadyAddresses', 'sessionAffinity', 'internalTrafficPolicy', 'externalIPs'],
+    ...['externalTrafficPolicy', 'loadBalancerSourceRanges', 'loadBalancerClass'],
+    // Spoken of with the field that they belong to.
+    ...['externalName', 'sessionAffinityConfig'],
+  ]),
+} as const;
+
+/** Values that ask for nothing beyond what Pier does: mostly defaults. By field name. */
+const HARMLESS: Readonly<Record<string, readonly unknown[]>> = {
+  enableServiceLinks: [true, false],
+  automountServiceAccountToken: [false],
+  hostPID: [false],
+  hostIPC: [false],
+  setHostnameAsFQDN: [false],
+  hostUsers: [true],
+  stdinOnce: [false],
+  mountPropagation: ['None'],
+  medium: [''],
+  hostPort: [0],
+  hostIP: [''],
+  // The other values speak of zones, which boards have not.
+  trafficDistribution: ['PreferSameNode'],
+  allocateLoadBalancerNodePorts: [true, false],
+};
+
+/** How a field is named in the sentence "this version of Pier does not ...". */
+const WORDS: Readonly<Record<string, string>> = {
+  hostPort: 'open host ports',
+  hostIP: 'open host ports',
+  sizeLimit: 'limit the size of volumes',
+  imagePullSecrets: 'log in to registries',
+  runtimeClassName: 'choose runtimes by class',
+  ephemeralContainers: 'run ephemeral containers',
+  automountServiceAccountToken: 'mount service account tokens',
+  loadBalancerIP: 'give addresses of its own to services (boards listen on theirs)',
+  trafficDistribution: 'prefer pods of the same zone',
+};
+
+const SPECIAL_WORDS: Readonly<Record<string, string>> = {
+  volume: 'mount this kind of volume',
+  projection: 'mount this kind of volume',
+  resourceNames: 'limit this resource',
+};
+
+/** The sentence for a field that is stored and not acted on; `does` is what is not done. */
+export function warning(path: string, does: string): string {
+  return `${path}: stored, but this version of Pier does not ${does} yet`;
+}
+
+/** Warns of each field of `value` that is not honoured and asks for something. */
+function unhonoured(path: string, value: object | undefined, level: keyof typeof HONOURED) {
+  const honoured: ReadonlySet<string> = HONOURED[level];
+  const warnings: string[] = [];
+  for (const [name, field] of Object.entries(value ?? {})) {
+    if (honoured.has(name) || field === undefined || HARMLESS[name]?.includes(field)) continue;
+    if (Array.isArray(field) && field.length === 0) continue;
+    const does = SPECIAL_WORDS[level] ?? WORDS[name] ?? 'act on it';
+    warnings.push(warning(`${path}.${name}`, does));
+  }
+  return warnings;
+}
+
+/** `path` is `spec` for a pod and `spec.template.spec` for a workload. */
+export function podWarnings(path: string, spec: PodSpec | undefined): string[] {
+  if (spec === undefined) return [];
+  const warnings = [
+    ...unhonoured(path, spec, 'podSpec'),
+    ...unhonoured(`${path}.securityContext`, spec.securityContext, 'podSecurityContext'),
+  ];
+  for (const [index, volume] of (spec.volumes ?? []).entries()) {
+    warnings.push(...volumeWarnings(`${path}.volumes[${index}]`, volume));
+  }
+  for (const list of ['initContainers', 'containers'] as const) {
+    for (const [index, container] of (spec[list] ?? []).entries()) {
+      const hostNetwork = spec.hostNetwork === true;
+      warnings.push(...containerWarnings(`${path}.${list}[${index}]`, container, hostNetwork));
+    }
+  }
+  for (const field of UNSUPPORTED_POD_FIELDS) {
+    // The rows above name fields inside lists; here only those of the spec itself are looked at.
+    const name = field.slice('spec.'.length);
+    const value: unknown = Reflect.get(spec, name);
+    if (value === undefined || HARMLESS[name]?.includes(value)) continue;
+    const text = warning(`${path}.${name}`, WORDS[name] ?? 'act on it');
+    if (!warnings.includes(text)) warnings.push(text);
+  }
+  return warnings;
+}
+
+function volumeWarnings(path: string, volume: Volume): string[] {
+  const warnings = [
+    ...unhonoured(path, volume, 'volume'),
+    ...unhonoured(`${path}.emptyDir`, volume.emptyDir, 'emptyDir'),
+  ];
+  for (const [index, source] of (volume.projected?.sources ?? []).entries()) {
+    warnings.push(...unhonoured(`${path}.projected.sources[${index}]`, source, 'projection'));
+  }
+  return warnings;
+}
+
+function containerWarnings(path: string, container: Container, hostNetwork: boolean): string[] {
+  const warnings = [
+    ...unhonoured(path, container, 'container'),
+    ...unhonoured(`${path}.securityContext`, container.securityContext, 'containerSecurityContext'),
+  ];
+  // On the host's network every container port is open on the board: nothing is left to do.
+  for (const [index, port] of (hostNetwork ? [] : (container.ports ?? [])).entries()) {
+    warnings.push(...unhonoured(`${path}.ports[${index}]`, port, 'containerPort'));
+  }
+  for (const [index, { valueFrom }] of (container.env ?? []).entries()) {
+    warnings.push(...unhonoured(`${path}.env[${index}].valueFrom`, valueFrom, 'envSource'));
+  }
+  for (const [index, mount] of (container.volumeMounts ?? []).entries()) {
+    warnings.push(...unhonoured(`${path}.volumeMounts[${index}]`, mount, 'volumeMount'));
+  }
+  const { limits } = container.resources ?? {};
+  warnings.push(...unhonoured(`${path}.resources.limits`, limits, 'resourceNames'));
+  return warnings;
+}
+
+/** Services: what the proxy does not forward. */
+export function serviceWarnings(path: string, spec: ServiceSpec | undefined): string[] {
+  if (spec === undefined) return [];
+  const warnings = unhonoured(path, spec, 'serviceSpec');
+  for (const [index, { protocol = 'TCP' }] of (spec.ports ?? []).entries()) {
+    if (protocol !== 'SCTP') continue;
+    warnings.push(warning(`${path}.ports[${index}].protocol`, `forward ${protocol}`));
+  }
+  return warnings;
+}

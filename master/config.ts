@@ -1,0 +1,68 @@
+/** Every setting and limit of the master in one place. Flags come from main.ts; nothing else reads the environment. */
+import { hostname, networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+
+export interface MasterConfig {
+  readonly dataDir: string;
+  readonly storeDir: string;
+  readonly pkiDir: string;
+  readonly kubeconfigFile: string;
+  readonly clusterFile: string;
+  /** Address to listen on; `::` is every address, IPv4 and IPv6. */
+  readonly listen: string;
+  readonly apiPort: number;
+  readonly mqttPort: number;
+  /** Names and addresses that go into the server's certificate. */
+  readonly hostnames: readonly string[];
+  readonly addresses: readonly string[];
+  readonly podCidr: string;
+  /** Seconds a pod stays bound to a board that is gone, unless it says otherwise. */
+  readonly evictionSeconds: number;
+  readonly scheduling: 'binpack' | 'spread';
+}
+
+export interface MasterFlags {
+  readonly data: string;
+  readonly listen: string;
+  readonly apiPort: number;
+  readonly mqttPort: number;
+  readonly address?: string;
+  readonly podCidr: string;
+  readonly evictionSeconds: number;
+  readonly scheduling: 'binpack' | 'spread';
+}
+
+export function configOf(flags: MasterFlags): MasterConfig {
+  const addresses = new Set(localAddresses());
+  if (flags.address !== undefined) addresses.add(flags.address);
+  return Object.freeze({
+    dataDir: flags.data,
+    storeDir: join(flags.data, 'store'),
+    pkiDir: join(flags.data, 'pki'),
+    kubeconfigFile: join(flags.data, 'admin.kubeconfig'),
+    clusterFile: join(flags.data, 'cluster.json'),
+    listen: flags.listen,
+    apiPort: flags.apiPort,
+    mqttPort: flags.mqttPort,
+    hostnames: [hostname().toLowerCase()],
+    addresses: [...addresses].sort(),
+    podCidr: flags.podCidr,
+    evictionSeconds: flags.evictionSeconds,
+    scheduling: flags.scheduling,
+  });
+}
+
+/** Addresses of this board that others may use to reach the master; pod bridges are none of them. */
+function localAddresses(): string[] {
+  return Object.entries(networkInterfaces())
+    .filter(([name]) => !/^(pier|veth|cni|docker|podman)/.test(name))
+    .flatMap(([, list]) => list ?? [])
+    .filter((entry) => !entry.internal && !entry.address.startsWith('fe80:'))
+    .map((entry) => entry.address);
+}
+
+/** The address that others on the LAN use, IPv4 first; undefined on a board that has only itself. */
+export function lanAddress(addresses: readonly string[]): string | undefined {
+  const reachable = addresses.filter((one) => !one.startsWith('127.') && one !== '::1');
+  return reachable.find((one) => !one.includes(':')) ?? reachable[0];
+}

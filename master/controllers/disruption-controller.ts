@@ -1,0 +1,84 @@
+/** PodDisruptionBudgets as the runner drives them: which changes touch which budgets, and how a view is gathered. */
+import type { KubeObject } from '../../protocol/kinds/meta.ts';
+import type { Pod } from '../../protocol/kinds/types.ts';
+import { matchesLabelSelector } from '../../protocol/selector.ts';
+import { type Informer, keyOf } from '../informer/informer.ts';
+import { BY_NAMESPACE, type SharedInformers } from '../informer/shared.ts';
+import { type DisruptionView, reconcileDisruption } from './disruption.ts';
+import { FirstSeen } from './observed-times.ts';
+import { controllerOf } from './pods.ts';
+import { type Controller, watchOf } from './runner.ts';
+
+export function disruptionController(informers: SharedInformers): Controller {
+  const { podDisruptionBudgets: budgets, pods, replicaSets, statefulSets, deployments } = informers;
+  /** By the uid of the budget; bounded by the budgets and what is granted in them. */
+  const granted = new Map<string, FirstSeen>();
+  const keysOf = (namespace: string, labels: Record<string, string>): string[] =>
+    budgets
+      .byIndex(BY_NAMESPACE, namespace)
+      .filter(({ spec }) => matchesLabelSelector(spec?.selector, labels))
+      .map(keyOf);
+  const keysOfPod = ({ metadata }: Pod): string[] =>
+    keysOf(metadata?.namespace ?? '', metadata?.labels ?? {});
+
+  return {
+    name: 'disruption-controller',
+    workers: 2,
+    watches: [
+      watchOf(budgets, ({ type, object }) => {
+        if (type === 'deleted') granted.delete(object.metadata?.uid ?? '');
+        return [keyOf(object)];
+      }),
+      watchOf(pods, (change) =>
+        change.type === 'modified'
+          ? [...keysOfPod(change.object), ...keysOfPod(change.previous)]
+          : keysOfPod(change.object),
+      ),
+      watchOf(replicaSets, ({ object }) =>
+        keysOf(object.metadata?.namespace ?? '', object.spec?.template?.metadata?.labels ?? {}),
+      ),
+      watchOf(statefulSets, ({ object }) =>
+        keysOf(object.metadata?.namespace ?? '', object.spec?.template?.metadata?.labels ?? {}),
+      ),
+      watchOf(deployments, ({ object }) =>
+        keysOf(object.metadata?.namespace ?? '', object.spec?.template?.metadata?.labels ?? {}),
+      ),
+    ],
+    reconcile(key, now) {
+      const budget = budgets.getByKey(key);
+      if (budget === undefined) return [];
+      const namespace = budget.metadata?.namespace ?? '';
+      const uid = budget.metadata?.uid ?? '';
+      const scaleOf: DisruptionView['scaleOf'] = (ownerUid) => {
+        const near = <T extends KubeObject>(informer: Informer<T>, ownUid: string) =>
+          informer
+            .byIndex(BY_NAMESPACE, namespace)
+            .find(({ metadata }) => metadata?.uid === ownUid);
+        const set = near(replicaSets, ownerUid) ?? near(statefulSets, ownerUid);
+        if (set === undefined) return undefined;
+        const deployment = near(deployments, controllerOf(set)?.uid ?? '');
+        // Both sets of a rolling Deployment count as one app.
+        return {
+          app: deployment?.metadata?.uid ?? ownerUid,
+          replicas: (deployment ?? set).spec?.replicas ?? 1,
+        };
+      };
+      const covered = pods
+        .byIndex(BY_NAMESPACE, namespace)
+        .filter(({ metadata }) => matchesLabelSelector(budget.spec?.selector, metadata?.labels));
+      const times = budget.status?.disruptedPods ?? {};
+      const seen = granted.get(uid) ?? new FirstSeen();
+      granted.set(uid, seen);
+      seen.keepOnly(new Set(Object.keys(times)));
+      return reconcileDisruption(
+        {
+          budget,
+          pods: covered,
+          scaleOf,
+          grantedSinceMs: (pod) => seen.since(pod, String(times[pod] ?? ''), now.monotonicMs),
+        },
+        now,
+      );
+    },
+  };
+}

@@ -1,0 +1,69 @@
+/**
+ * LoadBalancer services: their status shows the addresses of the boards that listen for them. Pure.
+ *
+ * Which boards: those that are Ready and not labelled to be left out; with externalTrafficPolicy Local only those with a
+ * ready endpoint, because the others would refuse. A service of another loadBalancerClass is somebody else's.
+ */
+import type {
+  Endpoints,
+  LoadBalancerIngress,
+  Node,
+  Service,
+  ServiceSpec,
+} from '../../protocol/kinds/types.ts';
+import { RESOURCES } from '../api/client.ts';
+import { readinessOf } from '../scheduler/taints.ts';
+import type { Action } from './actions.ts';
+import { canonicalJson } from './pod-template.ts';
+
+/** Kubernetes' well-known label for nodes that take no part. */
+const EXCLUDED_LABEL = 'node.kubernetes.io/exclude-from-external-load-balancers';
+
+interface LoadBalancerView {
+  readonly service: Service;
+  readonly endpoints: Endpoints | undefined;
+  readonly nodes: readonly Node[];
+}
+
+/** Whether the boards themselves are the load balancer. */
+export function isBoardsLoadBalancer({ type, loadBalancerClass = '' }: ServiceSpec): boolean {
+  return type === 'LoadBalancer' && loadBalancerClass === '';
+}
+
+export function reconcileLoadBalancer({ service, endpoints, nodes }: LoadBalancerView): Action[] {
+  if (service.metadata?.deletionTimestamp !== undefined) return [];
+  const spec = service.spec ?? {};
+  const have = service.status?.loadBalancer?.ingress ?? [];
+  // What another load balancer wrote is its own; what is left from an earlier type goes.
+  if (spec.type === 'LoadBalancer' && !isBoardsLoadBalancer(spec)) return [];
+  const wanted = spec.type === 'LoadBalancer' ? ingressOf(spec, endpoints, nodes) : [];
+  if (canonicalJson(have) === canonicalJson(wanted)) return [];
+  const loadBalancer = wanted.length === 0 ? {} : { ingress: wanted };
+  const object: Service = { ...service, status: { ...service.status, loadBalancer } };
+  return [{ type: 'updateStatus', id: RESOURCES.services, object }];
+}
+
+function ingressOf(
+  spec: ServiceSpec,
+  endpoints: Endpoints | undefined,
+  nodes: readonly Node[],
+): LoadBalancerIngress[] {
+  const withEndpoints = new Set(
+    (endpoints?.subsets ?? [])
+      .flatMap(({ addresses = [] }) => addresses)
+      .map(({ nodeName = '' }) => nodeName),
+  );
+  return nodes
+    .filter((node) => readinessOf(node) === 'True')
+    .filter(({ metadata }) => metadata?.labels?.[EXCLUDED_LABEL] === undefined)
+    .filter(
+      ({ metadata }) =>
+        spec.externalTrafficPolicy !== 'Local' || withEndpoints.has(metadata?.name ?? ''),
+    )
+    .sort((a, b) => ((a.metadata?.name ?? '') < (b.metadata?.name ?? '') ? -1 : 1))
+    .flatMap(({ status }) => {
+      const ip = status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
+      // Kubernetes: VIP says that traffic arrives with this very address and port.
+      return ip === undefined ? [] : [{ ip, ipMode: 'VIP' }];
+    });
+}

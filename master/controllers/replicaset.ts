@@ -1,0 +1,157 @@
+/**
+ * ReplicaSet: keeps the wanted number of pods that match its selector. Pure.
+ *
+ * Promises: it never touches a pod that another controller owns; it adopts matching orphans and
+ * lets go of pods that no longer match; pods that are ending do not count. Source: Kubernetes'
+ * documentation of ReplicaSet.
+ */
+import type { Pod, ReplicaSet, ReplicaSetCondition } from '../../protocol/kinds/types.ts';
+import { matchesLabelSelector } from '../../protocol/selector.ts';
+import { RESOURCES } from '../api/client.ts';
+import type { Action, Now } from './actions.ts';
+import type { EventTarget } from './events.ts';
+import { announcePod, claim, deletePod, podFromTemplate } from './ownership.ts';
+import {
+  inVictimOrder,
+  isPodActive,
+  isPodAvailable,
+  isPodReady,
+  nextAvailableInMs,
+  type PodTimes,
+} from './pods.ts';
+
+/** Creates and deletes in one reconciliation; the rest follows in the next. */
+const BURST_MAX = 500;
+
+interface ReplicaSetView {
+  readonly replicaSet: ReplicaSet;
+  /** All pods of the namespace, or at least those that it owns or that its selector matches. */
+  readonly pods: readonly Pod[];
+  /**
+   * Pods of the same Deployment, this ReplicaSet's included: scaling down evens them out over
+   * boards.
+   */
+  readonly related: readonly Pod[];
+  readonly times: PodTimes;
+  /** Why the last attempt failed, if it did. */
+  readonly lastFailure: string | undefined;
+}
+
+export function reconcileReplicaSet(view: ReplicaSetView, now: Now): Action[] {
+  const { replicaSet, times } = view;
+  const { owned, actions } = claim({
+    owner: targetOf(replicaSet),
+    selector: replicaSet.spec?.selector,
+    id: RESOURCES.pods,
+    candidates: view.pods,
+    mayAdopt: isPodActive,
+  });
+  const wanted = replicaSet.spec?.replicas ?? 1;
+  const active = owned.filter(isPodActive);
+  if (replicaSet.metadata?.deletionTimestamp === undefined) {
+    if (active.length < wanted) {
+      actions.push(...createPods(replicaSet, wanted - active.length));
+    } else if (active.length > wanted) {
+      actions.push(...deletePods(view, active, active.length - wanted));
+    }
+  }
+  actions.push(...statusActions(view, active, now));
+  const minReadySeconds = replicaSet.spec?.minReadySeconds ?? 0;
+  const delayMs = nextAvailableInMs(active, minReadySeconds, times, now.monotonicMs);
+  if (delayMs !== undefined) actions.push({ type: 'requeueAfter', delayMs });
+  return actions;
+}
+
+function targetOf(replicaSet: ReplicaSet): EventTarget {
+  return { apiVersion: 'apps/v1', kind: 'ReplicaSet', metadata: replicaSet.metadata ?? {} };
+}
+
+function createPods(replicaSet: ReplicaSet, missing: number): Action[] {
+  const object = podFromTemplate(replicaSet.spec?.template, targetOf(replicaSet), {
+    generateName: `${replicaSet.metadata?.name ?? ''}-`,
+  });
+  return Array.from({ length: Math.min(missing, BURST_MAX) }, () => ({
+    type: 'create',
+    id: RESOURCES.pods,
+    object,
+    announce: announcePod(targetOf(replicaSet), 'create'),
+  }));
+}
+
+function deletePods(view: ReplicaSetView, active: readonly Pod[], surplus: number): Action[] {
+  return inVictimOrder(active, view.related, view.times)
+    .slice(0, Math.min(surplus, BURST_MAX))
+    .map((pod) => deletePod(pod, targetOf(view.replicaSet)));
+}
+
+function statusActions(view: ReplicaSetView, active: readonly Pod[], now: Now): Action[] {
+  const { replicaSet, times, lastFailure } = view;
+  const labels = replicaSet.spec?.template?.metadata?.labels ?? {};
+  const minReadySeconds = replicaSet.spec?.minReadySeconds ?? 0;
+  const generation = replicaSet.metadata?.generation;
+  const conditions = failureConditions(replicaSet, lastFailure, now);
+  const status = {
+    replicas: active.length,
+    fullyLabeledReplicas: active.filter((pod) =>
+      matchesLabelSelector({ matchLabels: labels }, pod.metadata?.labels ?? {}),
+    ).length,
+    readyReplicas: active.filter(isPodReady).length,
+    availableReplicas: active.filter((pod) =>
+      isPodAvailable(pod, minReadySeconds, times, now.monotonicMs),
+    ).length,
+    ...(generation === undefined ? {} : { observedGeneration: generation }),
+    ...(conditions.length === 0 ? {} : { conditions }),
+  };
+  const old = replicaSet.status;
+  const same =
+    old !== undefined &&
+    (old.replicas ?? 0) === status.replicas &&
+    (old.fullyLabeledReplicas ?? 0) === status.fullyLabeledReplicas &&
+    (old.readyReplicas ?? 0) === status.readyReplicas &&
+    (old.availableReplicas ?? 0) === status.availableReplicas &&
+    old.observedGeneration === generation &&
+    JSON.stringify(old.conditions ?? []) === JSON.stringify(conditions);
+  if (same) return [];
+  return [
+    {
+      type: 'updateStatus',
+      id: RESOURCES.replicaSets,
+      object: withStatus(replicaSet, status),
+      evenAfterFailure: true,
+    },
+  ];
+}
+
+/**
+ * The object with a new status; the executor puts it into the current state (only one controller
+ * writes this status).
+ */
+export function withStatus<T extends { metadata?: ReplicaSet['metadata'] }, S>(
+  object: T,
+  status: S,
+): T & { status: S } {
+  const { resourceVersion: _dropped, ...metadata } = object.metadata ?? {};
+  return { ...object, metadata, status };
+}
+
+function failureConditions(
+  replicaSet: ReplicaSet,
+  lastFailure: string | undefined,
+  now: Now,
+): ReplicaSetCondition[] {
+  const conditions = replicaSet.status?.conditions ?? [];
+  const others = conditions.filter((one) => one.type !== 'ReplicaFailure');
+  if (lastFailure === undefined) return others;
+  const known = conditions.find((one) => one.type === 'ReplicaFailure');
+  if (known?.message === lastFailure) return conditions;
+  return [
+    ...others,
+    {
+      type: 'ReplicaFailure',
+      status: 'True',
+      lastTransitionTime: known?.lastTransitionTime ?? now.timestamp,
+      reason: 'FailedCreate',
+      message: lastFailure,
+    },
+  ];
+}

@@ -1,0 +1,178 @@
+/**
+ * What every board should know of the cluster: services with their endpoints, and where the pods of each
+ * board are reached. Pure.
+ *
+ * Endpoints come from the Endpoints object. A pod that is being deleted is no longer there; while it still
+ * answers it is added as `terminating`, so that boards let open connections to it end in peace.
+ */
+import type {
+  EndpointAddress,
+  EndpointPort,
+  Endpoints,
+  ServicePort as KubeServicePort,
+  Node,
+  Pod,
+  Service,
+  ServiceSpec,
+} from '../../protocol/kinds/types.ts';
+import {
+  type BoardRoute,
+  type DesiredService,
+  MESSAGE_VERSION,
+  type ServiceEndpoint,
+  type ServicePort,
+} from '../../protocol/messages.ts';
+import { matchesLabelSelector } from '../../protocol/selector.ts';
+import { targetPortOf } from '../controllers/endpoints.ts';
+import { isBoardsLoadBalancer } from '../controllers/load-balancer.ts';
+import { isPodReady } from '../controllers/pods.ts';
+import type { Digest } from './desired-pods.ts';
+
+export interface ServiceView {
+  readonly service: Service;
+  readonly endpoints: Endpoints | undefined;
+  /** Pods of the service's namespace. */
+  readonly pods: readonly Pod[];
+  readonly digest: Digest;
+}
+
+const DEFAULT_AFFINITY_SECONDS = 10_800;
+
+export function desiredService(view: ServiceView): DesiredService {
+  const { service, endpoints } = view;
+  const spec = service.spec ?? {};
+  const listed = (endpoints?.subsets ?? []).flatMap((subset) => [
+    ...(subset.addresses ?? []).map((one) => endpointOf(one, subset.ports ?? [], true)),
+    ...(subset.notReadyAddresses ?? []).map((one) => endpointOf(one, subset.ports ?? [], false)),
+  ]);
+  const content = {
+    namespace: service.metadata?.namespace ?? '',
+    name: service.metadata?.name ?? '',
+    type: typeOf(spec.type),
+    clusterIp: spec.type === 'ExternalName' ? '' : (spec.clusterIP ?? ''),
+    ...(spec.externalName === undefined || spec.externalName === ''
+      ? {}
+      : { externalName: spec.externalName }),
+    ports: (spec.ports ?? []).map(portOf),
+    endpoints: [...merge(listed), ...terminating(view, new Set(listed.map(({ ip }) => ip)))].sort(
+      (a, b) => (a.ip < b.ip ? -1 : 1),
+    ),
+    ...(spec.sessionAffinity === 'ClientIP'
+      ? {
+          sessionAffinitySeconds:
+            spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? DEFAULT_AFFINITY_SECONDS,
+        }
+      : {}),
+    ...externalAccess(spec),
+    ...(spec.trafficDistribution === 'PreferSameNode' ? { preferLocal: true } : {}),
+    internalTrafficLocal: spec.internalTrafficPolicy === 'Local',
+    externalTrafficLocal: spec.externalTrafficPolicy === 'Local',
+  };
+  return { v: MESSAGE_VERSION, ...content, digest: view.digest(content) };
+}
+
+/** Undefined while the board has no address or no range for its pods. */
+export function boardRoute(node: Node, digest: Digest): BoardRoute | undefined {
+  const address = node.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address ?? '';
+  const podCidr = node.spec?.podCIDR ?? '';
+  if (address === '' || podCidr === '') return undefined;
+  const content = { node: node.metadata?.name ?? '', address, podCidr };
+  return { v: MESSAGE_VERSION, ...content, digest: digest(content) };
+}
+
+function externalAccess(spec: ServiceSpec): Pick<DesiredService, 'externalIps' | 'loadBalancer'> {
+  const externalIps = spec.externalIPs ?? [];
+  const ranges = spec.loadBalancerSourceRanges ?? [];
+  return {
+    ...(externalIps.length === 0 ? {} : { externalIps }),
+    ...(isBoardsLoadBalancer(spec)
+      ? { loadBalancer: { sourceRanges: ranges.map((range) => range.trim()) } }
+      : {}),
+  };
+}
+
+function typeOf(type: string | undefined): DesiredService['type'] {
+  switch (type) {
+    case 'NodePort':
+    case 'LoadBalancer':
+    case 'ExternalName':
+      return type;
+    default:
+      return 'ClusterIP';
+  }
+}
+
+function portOf(port: KubeServicePort): ServicePort {
+  const { protocol } = port;
+  return {
+    name: port.name ?? '',
+    protocol: protocol === 'UDP' || protocol === 'SCTP' ? protocol : 'TCP',
+    port: port.port,
+    ...(port.nodePort === undefined || port.nodePort === 0 ? {} : { nodePort: port.nodePort }),
+  };
+}
+
+function endpointOf(
+  address: EndpointAddress,
+  ports: readonly EndpointPort[],
+  ready: boolean,
+): ServiceEndpoint {
+  const { targetRef } = address;
+  return {
+    ip: address.ip,
+    ...(address.nodeName === undefined ? {} : { node: address.nodeName }),
+    ...(targetRef?.kind === 'Pod'
+      ? { pod: `${targetRef.namespace ?? ''}/${targetRef.name ?? ''}` }
+      : {}),
+    ...(address.hostname === undefined ? {} : { hostname: address.hostname }),
+    ready,
+    terminating: false,
+    ports: Object.fromEntries(ports.map((port) => [port.name ?? '', port.port])),
+  };
+}
+
+/** An address may stand in several subsets, each with other ports. */
+function merge(endpoints: readonly ServiceEndpoint[]): ServiceEndpoint[] {
+  const byIp = new Map<string, ServiceEndpoint>();
+  for (const endpoint of endpoints) {
+    const known = byIp.get(endpoint.ip);
+    byIp.set(
+      endpoint.ip,
+      known === undefined
+        ? endpoint
+        : {
+            ...known,
+            ready: known.ready || endpoint.ready,
+            ports: { ...known.ports, ...endpoint.ports },
+          },
+    );
+  }
+  return [...byIp.values()];
+}
+
+function terminating(view: ServiceView, listed: ReadonlySet<string>): ServiceEndpoint[] {
+  const { service, pods } = view;
+  const matchLabels = service.spec?.selector ?? {};
+  if (Object.keys(matchLabels).length === 0 || service.spec?.type === 'ExternalName') return [];
+  const found: ServiceEndpoint[] = [];
+  for (const pod of pods) {
+    const ip = pod.status?.podIP ?? '';
+    if (pod.metadata?.deletionTimestamp === undefined || ip === '' || listed.has(ip)) continue;
+    if (pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed') continue;
+    if (!matchesLabelSelector({ matchLabels }, pod.metadata.labels ?? {})) continue;
+    const ports: Record<string, number> = {};
+    for (const port of service.spec?.ports ?? []) {
+      const number = targetPortOf(port, pod);
+      if (number !== undefined) ports[port.name ?? ''] = number;
+    }
+    found.push({
+      ip,
+      ...(pod.spec?.nodeName === undefined ? {} : { node: pod.spec.nodeName }),
+      pod: `${pod.metadata.namespace ?? ''}/${pod.metadata.name ?? ''}`,
+      ready: isPodReady(pod),
+      terminating: true,
+      ports,
+    });
+  }
+  return found;
+}

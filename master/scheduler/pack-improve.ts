@@ -1,0 +1,147 @@
+/**
+ * Closes boards that a plan has opened: the emptiest first, each when all of its pods find room on the others,
+ * straight or by pushing one smaller pod on to a third board. Bounded by looks; a board that cannot be closed stays
+ * as it was. Pure.
+ */
+import { EPSILON } from './pack-fill.ts';
+import type { Bin, Draft } from './packing.ts';
+
+/** So many of the emptiest boards are tried, again after each success. */
+const TRIES_MAX = 8;
+
+interface Move {
+  readonly shape: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+export function closeBoards(draft: Draft, looksMax: number): void {
+  const closing = new Closing(draft, looksMax);
+  while (closing.closeOne()) {
+    // Until none can be closed.
+  }
+}
+
+class Closing {
+  readonly #draft: Draft;
+  #looksLeft: number;
+
+  constructor(draft: Draft, looksMax: number) {
+    this.#draft = draft;
+    this.#looksLeft = looksMax;
+  }
+
+  closeOne(): boolean {
+    const { bins } = this.#draft;
+    const emptiest = bins
+      .filter(({ isOpen, index }) => !isOpen && this.#pods(index).length > 0)
+      .map(({ index }) => ({ index, used: this.#usedIn(index) }))
+      .sort((a, b) => a.used - b.used || a.index - b.index)
+      .slice(0, TRIES_MAX);
+    return emptiest.some(({ index }) => this.#close(index));
+  }
+
+  #close(index: number): boolean {
+    const moves: Move[] = [];
+    const pods = [...this.#pods(index)].sort((a, b) => this.#size(b) - this.#size(a) || a - b);
+    for (const shape of pods) {
+      if (this.#looksLeft <= 0 || !this.#moveAway(shape, index, moves)) {
+        for (const move of moves.reverse()) this.#move(move.shape, move.to, move.from);
+        return false;
+      }
+    }
+    return true;
+  }
+
+  #moveAway(shape: number, from: number, moves: Move[]): boolean {
+    const straight = this.#bestFor(shape, from, -1);
+    if (straight !== undefined) {
+      this.#record({ shape, from, to: straight }, moves);
+      return true;
+    }
+    for (const bin of this.#others(from)) {
+      if (!bin.shapes.includes(shape)) continue;
+      for (const smaller of new Set(this.#pods(bin.index))) {
+        if (this.#size(smaller) >= this.#size(shape)) continue;
+        this.#looksLeft -= 1;
+        if (!this.#fitsInsteadOf(shape, smaller, bin)) continue;
+        const third = this.#bestFor(smaller, from, bin.index);
+        if (third === undefined) continue;
+        this.#record({ shape: smaller, from: bin.index, to: third }, moves);
+        this.#record({ shape, from, to: bin.index }, moves);
+        return true;
+      }
+      if (this.#looksLeft <= 0) return false;
+    }
+    return false;
+  }
+
+  /** The fullest board that can take it. */
+  #bestFor(shape: number, from: number, not: number): number | undefined {
+    let best: number | undefined;
+    let least = Number.POSITIVE_INFINITY;
+    for (const bin of this.#others(from)) {
+      if (bin.index === not || !bin.shapes.includes(shape) || !this.#fits(shape, bin)) continue;
+      const room = bin.free.reduce((a, b) => a + b, 0);
+      if (room < least) {
+        least = room;
+        best = bin.index;
+      }
+    }
+    this.#looksLeft -= this.#draft.bins.length;
+    return best;
+  }
+
+  #others(from: number): Bin[] {
+    return this.#draft.bins.filter(
+      ({ index, isOpen }) => index !== from && (isOpen || this.#pods(index).length > 0),
+    );
+  }
+
+  #fits(shape: number, { free }: Bin): boolean {
+    return free.every((room, k) => this.#sizeOf(shape, k) <= room + EPSILON);
+  }
+
+  #fitsInsteadOf(shape: number, other: number, { free }: Bin): boolean {
+    return free.every(
+      (room, k) => this.#sizeOf(shape, k) <= room + this.#sizeOf(other, k) + EPSILON,
+    );
+  }
+
+  #record(move: Move, moves: Move[]): void {
+    this.#move(move.shape, move.from, move.to);
+    moves.push(move);
+  }
+
+  #move(shape: number, from: number, to: number): void {
+    const source = this.#pods(from);
+    source.splice(source.indexOf(shape), 1);
+    this.#pods(to).push(shape);
+    const [a, b] = [this.#draft.bins[from], this.#draft.bins[to]];
+    for (let k = 0; k < this.#draft.stock.resources; k += 1) {
+      const size = this.#sizeOf(shape, k);
+      if (a !== undefined) a.free[k] = (a.free[k] ?? 0) + size;
+      if (b !== undefined) b.free[k] = (b.free[k] ?? 0) - size;
+    }
+  }
+
+  #pods(index: number): number[] {
+    return this.#draft.patterns[index] ?? [];
+  }
+
+  #usedIn(index: number): number {
+    return this.#pods(index).reduce((sum, shape) => sum + this.#size(shape), 0);
+  }
+
+  /** The sum over all resources. */
+  #size(shape: number): number {
+    let size = 0;
+    for (let k = 0; k < this.#draft.stock.resources; k += 1) size += this.#sizeOf(shape, k);
+    return size;
+  }
+
+  #sizeOf(shape: number, resource: number): number {
+    const { sizes, resources } = this.#draft.stock;
+    return sizes[shape * resources + resource] ?? 0;
+  }
+}

@@ -1,0 +1,202 @@
+/**
+ * Packs a batch of pods onto boards as a whole, so that as few boards as possible are opened. Pure: the same input
+ * gives the same plan, and the work is bounded by `looksMax`.
+ *
+ * Boards that hold pods already are filled first, the fullest first; then empty ones are opened one by one. Each is
+ * filled from the whole stock (pack-fill.ts) instead of giving each pod its board in order of arrival. The whole
+ * is done in several ways and the best plan wins; at last the emptiest of the opened boards are closed again
+ * where their pods find room elsewhere (pack-improve.ts).
+ */
+import {
+  EPSILON,
+  type Fill,
+  type FillMethod,
+  fillBoard,
+  type Pattern,
+  type Stock,
+  takeFromStock,
+  weightsOf,
+} from './pack-fill.ts';
+import { closeBoards } from './pack-improve.ts';
+
+export interface PackShape {
+  /** By resource, in any unit; the same unit as the boards'. */
+  readonly size: readonly number[];
+  readonly count: number;
+  /** 1 for each board that may take it. Shapes that may go to the same boards share one array. */
+  readonly eligible: Uint8Array;
+}
+
+export interface PackBoard {
+  readonly free: readonly number[];
+  /** It holds pods already. */
+  readonly isOpen: boolean;
+}
+
+export interface PackOptions {
+  /** Bounds the search: one look is one shape held against one place. */
+  readonly looksMax: number;
+}
+
+/** By board: the shapes that it takes, with repetition. */
+export type PackPlan = readonly Pattern[];
+
+export interface Bin {
+  readonly index: number;
+  readonly isOpen: boolean;
+  /** In boards of middle size. */
+  readonly free: Float64Array;
+  /** The shapes that it may take. */
+  readonly shapes: readonly number[];
+}
+
+export interface Draft {
+  readonly bins: readonly Bin[];
+  readonly stock: Stock;
+  /** By bin: shapes, with repetition. */
+  readonly patterns: number[][];
+}
+
+const METHODS: readonly FillMethod[] = ['seeded', 'wide', 'greedy'];
+const FILL_STEPS_MAX = 500;
+/** So many kinds of empty boards are tried for the next one to open. */
+const KINDS_MAX = 8;
+/** A kind that fills nearly as well as the best may be chosen for its size. */
+const NEARLY = 0.05;
+
+export function planPacking(
+  shapes: readonly PackShape[],
+  boards: readonly PackBoard[],
+  { looksMax }: PackOptions,
+): PackPlan {
+  let best: Draft | undefined;
+  for (const method of METHODS) {
+    const draft = draftOf(shapes, boards);
+    construct(draft, method, looksMax / METHODS.length);
+    if (best === undefined || isBetter(draft, best)) best = draft;
+  }
+  if (best === undefined) return boards.map(() => []);
+  closeBoards(best, looksMax);
+  return best.patterns;
+}
+
+function draftOf(shapes: readonly PackShape[], boards: readonly PackBoard[]): Draft {
+  const resources = shapes[0]?.size.length ?? 0;
+  const unit = Array.from({ length: resources }, (_, k) => {
+    const sum = boards.reduce((total, { free }) => total + Math.max(0, free[k] ?? 0), 0);
+    return sum > 0 ? sum / boards.length : 1;
+  });
+  const inUnits = (amounts: readonly number[]): number[] =>
+    unit.map((one, k) => (amounts[k] ?? 0) / one);
+  const sizes = Float64Array.from(shapes.flatMap(({ size }) => inUnits(size)));
+  const counts = Int32Array.from(shapes, ({ count }) => count);
+  const demand = new Float64Array(resources);
+  for (const [shape, { count }] of shapes.entries()) {
+    for (let k = 0; k < resources; k += 1) {
+      demand[k] = (demand[k] ?? 0) + count * (sizes[shape * resources + k] ?? 0);
+    }
+  }
+  const rules = [...new Set(shapes.map(({ eligible }) => eligible))];
+  const shapeLists = new Map<string, number[]>();
+  const bins = boards.map((board, index): Bin => {
+    const open = rules.map((eligible) => eligible[index] ?? 0).join('');
+    const mayTake = (shape: number): boolean => shapes[shape]?.eligible[index] === 1;
+    const list = shapeLists.get(open) ?? [...shapes.keys()].filter(mayTake);
+    shapeLists.set(open, list);
+    const free = Float64Array.from(inUnits(board.free));
+    return { index, isOpen: board.isOpen, free, shapes: list };
+  });
+  const stock: Stock = { resources, sizes, counts, demand };
+  return { bins, stock, patterns: boards.map(() => []) };
+}
+
+function construct(draft: Draft, method: FillMethod, looksMax: number): void {
+  const { bins, stock } = draft;
+  let looksLeft = looksMax;
+  const fill = (bin: Bin): Fill => {
+    const shapes = Math.max(1, bin.shapes.length);
+    const found = fillBoard(stock, bin.free, bin.shapes, {
+      method: looksLeft <= 0 ? 'greedy' : method,
+      stepsMax: Math.min(FILL_STEPS_MAX, Math.max(1, looksLeft / shapes)),
+    });
+    looksLeft -= found.steps * shapes;
+    return found;
+  };
+  const weights = weightsOf(stock.demand, 1);
+  const roomIn = ({ free }: Bin): number =>
+    free.reduce((sum, f, k) => sum + f * (weights[k] ?? 0), 0);
+  const opened = bins.filter(({ isOpen }) => isOpen).sort((a, b) => roomIn(a) - roomIn(b));
+  for (const bin of opened) apply(draft, bin, fill(bin).pattern);
+  const kinds = kindsOf(bins.filter(({ isOpen }) => !isOpen));
+  while (stock.counts.some((count) => count > 0)) {
+    const kind = kindToOpen(kinds, fill, roomIn);
+    if (kind === undefined) return;
+    // The same pattern fills the next board of the kind as well, while the stock lasts.
+    while (kind.bins.length > 0 && isInStock(stock, kind.pattern)) {
+      const bin = kind.bins.shift();
+      if (bin !== undefined) apply(draft, bin, kind.pattern);
+    }
+  }
+}
+
+/** Empty boards that look the same, in order of their index. */
+function kindsOf(bins: readonly Bin[]): Bin[][] {
+  const kinds = new Map<string, Bin[]>();
+  for (const bin of bins) {
+    const key = `${bin.free.join(' ')} ${bin.shapes.join(' ')}`;
+    const known = kinds.get(key);
+    if (known === undefined) kinds.set(key, [bin]);
+    else known.push(bin);
+  }
+  return [...kinds.values()];
+}
+
+function kindToOpen(
+  kinds: readonly Bin[][],
+  fill: (bin: Bin) => Fill,
+  roomIn: (bin: Bin) => number,
+): { readonly bins: Bin[]; readonly pattern: Pattern } | undefined {
+  const tried = kinds
+    .flatMap((bins) => {
+      const [first] = bins;
+      return first === undefined ? [] : [{ bins, first, room: roomIn(first) }];
+    })
+    .sort((a, b) => b.room - a.room || a.first.index - b.first.index)
+    .slice(0, KINDS_MAX)
+    .map(({ bins, first, room }) => {
+      const { pattern, slack } = fill(first);
+      return { bins, pattern, room, waste: room > 0 ? slack / room : 1 };
+    })
+    .filter(({ pattern }) => pattern.length > 0);
+  const least = tried.reduce((waste, one) => Math.min(waste, one.waste), Number.POSITIVE_INFINITY);
+  // Of those that fill well, the largest: fewer boards. They are sorted by size.
+  return tried.find(({ waste }) => waste <= least + NEARLY);
+}
+
+function isInStock({ counts }: Stock, pattern: Pattern): boolean {
+  const needed = new Map<number, number>();
+  for (const shape of pattern) needed.set(shape, (needed.get(shape) ?? 0) + 1);
+  return [...needed].every(([shape, times]) => (counts[shape] ?? 0) >= times);
+}
+
+function apply({ stock, patterns }: Draft, bin: Bin, pattern: Pattern): void {
+  for (const shape of pattern) {
+    takeFromStock(stock, shape, 1);
+    for (let k = 0; k < stock.resources; k += 1) {
+      bin.free[k] = (bin.free[k] ?? 0) - (stock.sizes[shape * stock.resources + k] ?? 0);
+    }
+    patterns[bin.index]?.push(shape);
+  }
+}
+
+/** More placed, then fewer boards opened, then less room opened. */
+function isBetter(a: Draft, b: Draft): boolean {
+  const left = (draft: Draft): number => draft.stock.demand.reduce((x, y) => x + y, 0);
+  const difference = left(a) - left(b);
+  if (Math.abs(difference) > EPSILON) return difference < 0;
+  return openedBy(a) < openedBy(b);
+}
+
+function openedBy({ bins, patterns }: Draft): number {
+  return bins.filter(({ isOpen, index }) => !isOpen && (patterns[index] ?? []).length > 0).length;
+}

@@ -1,0 +1,168 @@
+/** External addresses, affinity, locality and conflicts: the pure parts, as tables. */
+import t from 'tap';
+import { AffinityTable } from '../../../agent/proxy/affinity.ts';
+import { Balancer } from '../../../agent/proxy/balancer.ts';
+import { type ListenerSpec, serviceTable } from '../../../agent/proxy/service-table.ts';
+import { isLetIn } from '../../../agent/proxy/source-ranges.ts';
+import { socketsFor } from '../../../agent/proxy/tcp-proxy.ts';
+import type { DesiredService, ServiceEndpoint } from '../../../protocol/messages.ts';
+
+const BOARD = { node: 'a', address: '192.0.2.1', addresses: ['127.0.0.1', '192.0.2.1'] };
+
+function endpoint(ip: string, more: Partial<ServiceEndpoint> = {}): ServiceEndpoint {
+  return { ip, ready: true, terminating: false, ports: { http: 8080 }, ...more };
+}
+
+function service(more: Partial<DesiredService> = {}): DesiredService {
+  return {
+    v: 1,
+    namespace: 'default',
+    name: 'web',
+    digest: 'd',
+    type: 'ClusterIP',
+    clusterIp: '10.43.0.9',
+    ports: [{ name: 'http', protocol: 'TCP', port: 80 }],
+    endpoints: [endpoint('10.42.0.2', { node: 'a' }), endpoint('10.42.1.2', { node: 'b' })],
+    internalTrafficLocal: false,
+    externalTrafficLocal: false,
+    ...more,
+  };
+}
+
+t.test(
+  'two services that want the same port of the board: the second one is told so',
+  async (t) => {
+    const loadBalancer = { sourceRanges: [] };
+    const first = service({ name: 'a', loadBalancer });
+    const second = service({ name: 'b', clusterIp: '10.43.0.10', loadBalancer });
+    const { listeners, problems } = serviceTable([second, first], BOARD);
+    t.equal(listeners.get('192.0.2.1:80')?.service.name, 'a');
+    t.same(problems, [
+      {
+        service: { namespace: 'default', name: 'b' },
+        reason: 'PortConflict',
+        message: 'port 80 of 192.0.2.1 is held by service default/a: give one of them another port',
+      },
+    ]);
+    const external = service({ name: 'c', clusterIp: '10.43.0.11', externalIps: ['192.0.2.1'] });
+    t.match(serviceTable([first, external], BOARD).problems, [{ service: { name: 'c' } }]);
+  },
+);
+
+t.test(
+  'a LoadBalancer is listened for on the address of the board, external IPs where they are',
+  async (t) => {
+    const keys = (one: DesiredService, board = BOARD) => [
+      ...serviceTable([one], board).listeners.keys(),
+    ];
+    const balanced = service({ loadBalancer: { sourceRanges: ['192.0.2.0/24'] } });
+    t.same(keys(balanced), ['10.43.0.9:80', '192.0.2.1:80']);
+    const { listeners } = serviceTable([balanced], BOARD);
+    t.same(listeners.get('192.0.2.1:80')?.sourceRanges, ['192.0.2.0/24']);
+    t.equal(
+      listeners.get('10.43.0.9:80')?.sourceRanges,
+      undefined,
+      'inside of the cluster all may',
+    );
+    t.same(keys(balanced, { ...BOARD, address: '' }), ['10.43.0.9:80'], 'an address not known yet');
+    const external = service({ externalIps: ['192.0.2.1', '192.0.2.99'] });
+    t.same(keys(external), ['10.43.0.9:80', '192.0.2.1:80'], 'another board has the other one');
+    const both = service({ externalIps: ['192.0.2.1'], loadBalancer: { sourceRanges: [] } });
+    t.same(serviceTable([both], BOARD).problems, [], 'no conflict with itself');
+    const local = service({ externalIps: ['192.0.2.1'], externalTrafficLocal: true });
+    t.same(serviceTable([local], BOARD).listeners.get('192.0.2.1:80')?.backends, [
+      { ip: '10.42.0.2', port: 8080 },
+    ]);
+  },
+);
+
+t.test('UDP node ports are on each address, TCP ones on all at once', async (t) => {
+  const ports: DesiredService['ports'] = [
+    { name: 'http', protocol: 'TCP', port: 80, nodePort: 30_080 },
+    { name: 'log', protocol: 'UDP', port: 514, nodePort: 30_514 },
+  ];
+  const endpoints = [endpoint('10.42.0.2', { ports: { http: 8080, log: 5140 } })];
+  const { listeners, udpListeners } = serviceTable([service({ ports, endpoints })], BOARD);
+  t.same([...listeners.keys()], ['10.43.0.9:80', '*:30080']);
+  t.same([...udpListeners.keys()], ['10.43.0.9:514', '127.0.0.1:30514', '192.0.2.1:30514']);
+  t.same(udpListeners.get('10.43.0.9:514')?.backends, [{ ip: '10.42.0.2', port: 5140 }]);
+  const same: DesiredService['ports'] = [
+    { name: 'log', protocol: 'UDP', port: 30_514, nodePort: 30_514 },
+  ];
+  const balanced = service({ ports: same, endpoints, loadBalancer: { sourceRanges: [] } });
+  t.same(serviceTable([balanced], BOARD).problems, [], 'a service is in no conflict with itself');
+});
+
+t.test('endpoints of the same board come first when the service asks for it', async (t) => {
+  const backends = (one: DesiredService) =>
+    serviceTable([one], BOARD)
+      .listeners.get('10.43.0.9:80')
+      ?.backends.map(({ ip }) => ip);
+  t.same(backends(service({ preferLocal: true })), ['10.42.0.2']);
+  const away = [endpoint('10.42.1.2', { node: 'b' })];
+  t.same(backends(service({ preferLocal: true, endpoints: away })), ['10.42.1.2'], 'or any');
+  t.equal(backends(service({ internalTrafficLocal: true, endpoints: away })), undefined);
+});
+
+t.test('a client keeps its backend for the time of the service, and only so long', async (t) => {
+  const backends = ['a', 'b', 'c', 'd'].map((ip) => ({ ip, port: 1 }));
+  const base = { ip: undefined, port: 80, service: { namespace: 'd', name: 'w' }, backends };
+  const spec: ListenerSpec = {
+    ...base,
+    affinity: { key: 'd/w/', seconds: 10 },
+    sourceRanges: undefined,
+  };
+  let nowMs = 0;
+  const clock = { monotonicMs: () => nowMs, wallMs: () => 0 };
+  const balancer = new Balancer({ clock, random: Math.random, clientsMax: 100 });
+  const none = new Set<(typeof backends)[number]>();
+  const client = '192.0.2.7';
+  const first = balancer.choose(spec, none, client);
+  const others = { ...spec, backends: backends.filter((one) => one !== first) };
+  const second = balancer.choose(others, none, client);
+  t.not(second, first, 'its backend has gone');
+  nowMs = 9_999;
+  t.equal(balancer.choose(spec, none, client), second, 'one that comes back does not take it away');
+  nowMs = 19_998;
+  t.equal(balancer.choose(spec, none, client), second, 'each connection begins the time anew');
+  nowMs = 29_998;
+  t.equal(balancer.choose(spec, none, client), first, 'afterwards the hash of its address counts');
+  t.not(balancer.choose(spec, new Set(first === undefined ? [] : [first]), client), first);
+});
+
+t.test('only so many clients are remembered', async (t) => {
+  const table = new AffinityTable(2);
+  table.set('a', '1', 10);
+  table.set('b', '1', 10);
+  table.set('a', '2', 10);
+  table.set('c', '1', 10);
+  t.same([table.get('a', 0), table.get('b', 0), table.get('c', 0)], ['2', undefined, '1']);
+  t.equal(table.get('a', 10), undefined);
+  t.equal(table.size, 1);
+});
+
+t.test('a port that is wanted on all addresses and on one is one socket', async (t) => {
+  const spec = (ip: string | undefined, port: number): ListenerSpec => ({
+    ...{ ip, port, service: { namespace: 'd', name: `${ip}` }, backends: [] },
+    ...{ affinity: undefined, sourceRanges: undefined },
+  });
+  const sockets = socketsFor([
+    spec('10.43.0.1', 80),
+    spec('10.43.0.2', 30_080),
+    spec(undefined, 30_080),
+  ]);
+  t.same(
+    [...sockets.values()].map(({ host, port, specs }) => [host, port, [...specs.keys()]]),
+    [
+      ['10.43.0.1', 80, ['10.43.0.1']],
+      ['::', 30_080, ['10.43.0.2', '*']],
+    ],
+  );
+});
+
+t.test('source ranges', async (t) => {
+  t.ok(isLetIn(undefined, '192.0.2.1'));
+  t.ok(isLetIn(['198.51.100.0/24', '192.0.2.0/24'], '::ffff:192.0.2.1'));
+  t.notOk(isLetIn(['192.0.2.0/25'], '192.0.2.200'));
+  t.notOk(isLetIn(['0.0.0.0/0'], '2001:db8::1'));
+});

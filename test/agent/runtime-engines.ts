@@ -1,0 +1,237 @@
+/** What of the engines needs no engine: which one is chosen, wire formats, parsers. Imported by runtime.test.ts. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { pino } from 'pino';
+import t from 'tap';
+import {
+  chooseRuntime,
+  decideEngine,
+  type RuntimeName,
+  type RuntimeSettings,
+} from '../../agent/runtime/choose.ts';
+import { readEvent } from '../../agent/runtime/cri/events.ts';
+import { isWithin, otherNetwork, writeNetwork } from '../../agent/runtime/cri/network.ts';
+import { ContainerConfig, PodSandboxConfig } from '../../agent/runtime/cri/proto.ts';
+import { readSetup } from '../../agent/runtime/cri/read.ts';
+import { sandboxConfig } from '../../agent/runtime/cri/spec.ts';
+import { decode, encode, type MessageTable } from '../../agent/runtime/cri/wire.ts';
+import { parseJsonEntry } from '../../agent/runtime/docker/read.ts';
+import { resolvFile } from '../../agent/runtime/docker/spec.ts';
+import { LogLines } from '../../agent/runtime/log-file.ts';
+import { cgroupPath } from '../../agent/runtime/process-stats.ts';
+import { sandboxSpec } from './runtime.contract.ts';
+
+const NOTHING_ASKED = {
+  name: undefined,
+  criSocket: undefined,
+  dockerSocket: undefined,
+  podman: { socketPath: undefined, root: undefined, runroot: undefined },
+};
+
+function findings(usable: readonly RuntimeName[], remembered?: RuntimeName) {
+  return {
+    remembered,
+    problem: async (name: RuntimeName) => (usable.includes(name) ? undefined : 'not there'),
+  };
+}
+
+t.test('the engine is the asked for, else the remembered, else the first that works', async (t) => {
+  const all: readonly RuntimeName[] = ['docker', 'podman', 'cri'];
+  const cases: ReadonlyArray<
+    readonly [string, Partial<RuntimeSettings>, ReturnType<typeof findings>, RuntimeName]
+  > = [
+    ['nothing works: podman says what to do', {}, findings([]), 'podman'],
+    ['the order of the three', {}, findings(all), 'cri'],
+    ['without containerd', {}, findings(['docker', 'podman']), 'podman'],
+    ['Docker alone', {}, findings(['docker']), 'docker'],
+    ['a newcomer changes nothing', {}, findings(all, 'docker'), 'docker'],
+    ['one that is slow to start is waited for', {}, findings(['podman'], 'cri'), 'cri'],
+    ['asked for by name', { name: 'podman' }, findings(all, 'cri'), 'podman'],
+    ['asked for by its socket', { criSocket: '/a' }, findings(all, 'podman'), 'cri'],
+    ['asked for by its socket', { dockerSocket: '/a' }, findings([]), 'docker'],
+    [
+      'a storage of its own is podman',
+      { podman: { socketPath: '/s', root: '/r', runroot: '/t' } },
+      findings(all),
+      'podman',
+    ],
+  ];
+  for (const [what, settings, found, name] of cases) {
+    const choice = await decideEngine({ ...NOTHING_ASKED, ...settings }, found);
+    t.equal(choice.name, name, what);
+  }
+  const { passedOver } = await decideEngine(NOTHING_ASKED, findings(['docker']));
+  t.strictSame(passedOver, ['cri: not there', 'podman: not there']);
+});
+
+t.test('the choice is remembered on the disk; another one is said', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'pier-choice-'));
+  t.teardown(() => rm(dir, { recursive: true }));
+  const said: string[] = [];
+  const log = pino({ level: 'warn' }, { write: (line: string) => said.push(line) });
+  const settings = { ...NOTHING_ASKED, dataDir: dir, stateDir: join(dir, 'state'), runDir: dir };
+  const choose = async (name?: RuntimeName): Promise<string> => {
+    const runtime = await chooseRuntime({ ...settings, name }, log);
+    await runtime.stop();
+    return runtime.name;
+  };
+  t.equal(await choose('docker'), 'docker');
+  t.equal(await choose(), 'docker');
+  t.equal(said.filter((line) => line.includes('remove them there')).length, 0);
+  t.equal(await choose('cri'), 'cri');
+  t.match(said.join(''), /remove them there/);
+  await writeFile(join(dir, 'state/runtime'), 'nonsense');
+  t.equal(await choose('docker'), 'docker');
+});
+
+t.test('messages of protobuf: what was written is read, hostile bytes are refused', async (t) => {
+  const inner = { text: [1, 'string'], yes: [2, 'bool'] } as const satisfies MessageTable;
+  const table = {
+    text: [1, 'string'],
+    number: [2, 'int'],
+    bytes: [3, 'bytes'],
+    texts: [4, 'strings'],
+    map: [5, 'map'],
+    one: [6, inner],
+    many: [17, [inner]],
+  } as const satisfies MessageTable;
+  const plain = { noNullPrototype: true };
+  const innerArbitrary = fc.record({ text: fc.string(), yes: fc.boolean() }, plain);
+  fc.assert(
+    fc.property(
+      fc.record(
+        {
+          text: fc.string(),
+          number: fc.integer({ min: -(2 ** 52), max: 2 ** 52 }),
+          bytes: fc.uint8Array(),
+          texts: fc.array(fc.string()),
+          map: fc.dictionary(
+            fc.string({ minLength: 1 }).filter((key) => key !== '__proto__'),
+            fc.string(),
+            plain,
+          ),
+          one: fc.option(innerArbitrary, { nil: undefined }),
+          many: fc.array(innerArbitrary),
+        },
+        plain,
+      ),
+      (message) => {
+        t.strictSame(
+          { ...decode(table, encode(table, message)) },
+          { ...message, map: { ...message.map } },
+        );
+      },
+    ),
+    { numRuns: 100 },
+  );
+  t.equal(encode(table, {}).length, 0, 'empty values are not sent');
+  t.strictSame(
+    decode(
+      inner,
+      encode({ other: [9, 'string'], text: [1, 'string'] } as const, {
+        other: 'unknown',
+        text: 'known',
+      }),
+    ),
+    { text: 'known', yes: false },
+  );
+  t.throws(() => decode(inner, Uint8Array.of(0x0a, 5, 65)), { message: /unexpected end/ });
+});
+
+t.test(
+  'a sandbox has its address in its uid, for the plugin; dnsPolicy Default sends none',
+  async (t) => {
+    const place = { logDir: '/logs', cgroupParent: '/pier', seccomp: true };
+    const config = (change: Parameters<typeof sandboxSpec>[2]) => {
+      const made = sandboxConfig(sandboxSpec('10.42.3.0/24', 7, change), 24, place);
+      return decode(PodSandboxConfig, encode(PodSandboxConfig, made));
+    };
+    t.match(config({}), {
+      metadata: { name: 'pod-7', uid: 'uid-7;IP=10.42.3.7/24' },
+      hostname: 'pod-7',
+      logDirectory: '/logs/uid-7',
+      dnsConfig: { servers: ['10.43.0.10'] },
+      linux: { securityContext: { namespaceOptions: { network: 0, pid: 1, ipc: 0 } } },
+    });
+    t.match(config({ hostNetwork: true }), {
+      metadata: { uid: 'uid-7' },
+      hostname: '',
+      linux: { securityContext: { namespaceOptions: { network: 2 } } },
+    });
+    t.equal(config({ dns: { servers: [], searches: [], options: [] } }).dnsConfig, undefined);
+    t.throws(() => config({ podUid: 'a;IP=1.2.3.4/5' }), { message: /no uid has/ });
+    t.ok(ContainerConfig.logPath, 'containers log to a file below it');
+  },
+);
+
+t.test('another network in the folder is never pushed aside', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'pier-cni-'));
+  t.teardown(() => rm(dir, { recursive: true }));
+  t.equal(await otherNetwork(join(dir, 'none')), undefined);
+  await writeFile(join(dir, '87-podman-bridge.conflist'), '{}');
+  await writeNetwork(dir);
+  await writeNetwork(dir);
+  t.equal(await otherNetwork(dir), undefined, 'ours is the first');
+  await writeFile(join(dir, '05-cilium.conflist'), '{}');
+  await t.rejects(writeNetwork(dir), { message: /05-cilium.*another network.*--runtime podman/ });
+  t.ok(isWithin('10.42.3.255', '10.42.3.0/24'));
+  t.notOk(isWithin('10.42.4.0', '10.42.3.0/24'));
+});
+
+t.test("what an engine tells of itself, and of its containers' ends", async (t) => {
+  t.strictSame(readSetup({}), {
+    sandboxImage: undefined,
+    cniConfDir: undefined,
+    cniBinDir: undefined,
+    rootDir: undefined,
+    systemdCgroup: false,
+  });
+  const config = {
+    sandboxImage: 'registry/pause:3',
+    cni: { confDir: '/etc/cni/net.d', binDirs: ['/opt/cni/bin'] },
+    containerdRootDir: '/var/lib/containerd',
+    containerd: {
+      defaultRuntimeName: 'runc',
+      runtimes: { runc: { options: { SystemdCgroup: true } } },
+    },
+  };
+  t.match(readSetup({ config: JSON.stringify(config) }), {
+    sandboxImage: 'registry/pause:3',
+    cniBinDir: '/opt/cni/bin',
+    systemdCgroup: true,
+  });
+  t.match(readSetup({ config: 'not JSON' }), { sandboxImage: undefined });
+  const exit = { containerId: [1, 'string'], id: [2, 'string'] } as const;
+  const told = (id: string) => readEvent('/tasks/exit', encode(exit, { containerId: 'a', id }));
+  t.strictSame(told('a'), { type: 'exited', id: 'a' });
+  t.equal(told('some-exec'), undefined, 'the end of a program run in it is not its own');
+});
+
+t.test('cgroups are found in every layout', async (t) => {
+  const hybrid = '5:memory:/pier/x\n4:cpu,cpuacct:/pier/x\n0::/pier/x\n';
+  t.equal(cgroupPath(hybrid, 1), '/pier/x');
+  t.equal(cgroupPath('0::/pier.slice/a:b.scope\n', 2), '/pier.slice/a:b.scope');
+  t.equal(cgroupPath('0::/x\n', 1), undefined);
+});
+
+t.test("Docker's log lines, in pieces and without an end", async (t) => {
+  const entry = (log: string, stream = 'stdout') =>
+    `${JSON.stringify({ log, stream, time: '2026-11-23T23:10:45.05Z' })}\n`;
+  const lines = new LogLines({ timestamps: true }, parseJsonEntry);
+  const text = `${entry('one ')}${entry('error\n', 'stderr')}torn{\n${entry('line\n')}${entry('no end')}`;
+  t.equal(
+    lines.push(Buffer.from(text)).toString(),
+    '2026-11-23T23:10:45.05Z error\n2026-11-23T23:10:45.05Z one line\n',
+  );
+  t.equal(lines.rest().toString(), '2026-11-23T23:10:45.05Z no end');
+});
+
+t.test('a pod has its own resolver file, or what Docker gives', async (t) => {
+  t.equal(
+    resolvFile(sandboxSpec('10.42.3.0/24', 7)),
+    'nameserver 10.43.0.10\nsearch default.svc.cluster.local\noptions ndots:5\n',
+  );
+  t.equal(resolvFile({ dns: { servers: [], searches: [], options: [] } }), undefined);
+});

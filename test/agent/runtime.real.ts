@@ -1,0 +1,210 @@
+/**
+ * What every real engine does alike, beyond the contract that the fake keeps, too: isolation, mounts, users, names,
+ * limits, several pods at once. Run by runtime-podman, runtime-containerd and runtime-docker.
+ */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Test } from 'tap';
+import type { ContainerSpec, Runtime, SandboxSpec } from '../../agent/runtime/runtime.ts';
+import { containerSpec, reached, readLog, sandboxSpec } from './runtime.contract.ts';
+
+const run = promisify(execFile);
+
+export interface RealHarness {
+  readonly runtime: Runtime;
+  readonly image: string;
+  /** A /24 that ensureNetwork was called for. */
+  readonly podCidr: string;
+  /** The engine's network namespace. */
+  readonly netns: string;
+  /** Temporary; hosts files are in `run/hosts` below it. */
+  readonly dir: string;
+  /** Whether the engine tells on this machine that the kernel killed a container for its memory. */
+  readonly seesOom: boolean;
+  /** Docker gives every right there is, which fails where this machine does not have them all. */
+  readonly mayBePrivileged: boolean;
+  /** Makes an image of busybox with this entrypoint. */
+  importImage(reference: string, entrypoint: readonly string[]): Promise<unknown>;
+}
+
+export async function realRuntimeTests(t: Test, harness: RealHarness): Promise<void> {
+  await specTests(t, harness);
+  await limitTests(t, harness);
+}
+
+export function script(
+  { image }: Pick<RealHarness, 'image'>,
+  text: string,
+  change: Partial<ContainerSpec> = {},
+): ContainerSpec {
+  return containerSpec(image, { command: ['/bin/sh', '-c'], args: [text], ...change });
+}
+
+export async function startPod(
+  { runtime }: Pick<RealHarness, 'runtime'>,
+  sandbox: SandboxSpec,
+  spec: ContainerSpec,
+): Promise<{ sandboxId: string; id: string }> {
+  const { id: sandboxId } = await runtime.runSandbox(sandbox);
+  const id = await runtime.createContainer(sandboxId, spec);
+  await runtime.startContainer(id);
+  return { sandboxId, id };
+}
+
+function address(podCidr: string, host: number): string {
+  return podCidr.replace(/\.0\/24$/, `.${host}`);
+}
+
+async function specTests(t: Test, harness: RealHarness): Promise<void> {
+  const { runtime, podCidr, dir, netns } = harness;
+  await t.test('a container gets its environment, mounts, user, names and rights', async (t) => {
+    const folder = join(dir, 'volume');
+    await mkdir(folder);
+    await writeFile(join(folder, 'file'), 'from the board');
+    const sandbox = sandboxSpec(podCidr, 20, {
+      hostAliases: [{ ip: '1.2.3.4', hostnames: ['foo', 'bar'] }],
+    });
+    const text = [
+      'echo "env $A"; echo "cwd $(/bin/busybox pwd)"',
+      // Not plain `id`: podman 4 gives the user a name, podman 5 none.
+      'echo "uid=$(id -u) gid=$(id -g)"',
+      'cat /data/file; echo; echo x >/data/file || echo "data is read-only"',
+      'echo x >/tmp/file || echo "root is read-only"',
+      'hostname; cat /etc/resolv.conf /etc/hosts; /bin/busybox grep Cap /proc/self/status',
+      '/bin/busybox grep NoNewPrivs /proc/self/status; ip addr show eth0',
+    ].join('\n');
+    const { sandboxId, id } = await startPod(
+      harness,
+      sandbox,
+      script(harness, text, {
+        env: [{ name: 'A', value: 'a "quoted" $value' }],
+        workingDir: '/bin',
+        mounts: [{ hostPath: folder, containerPath: '/data', readOnly: true }],
+        security: {
+          runAsUser: 1000,
+          runAsGroup: 2000,
+          readOnlyRootFilesystem: true,
+          addCapabilities: ['NET_ADMIN'],
+          dropCapabilities: ['ALL'],
+          noNewPrivileges: true,
+        },
+      }),
+    );
+    t.equal((await reached(runtime, id, 'exited')).exitCode, 0);
+    const log = await readLog(runtime, id);
+    for (const expected of [
+      'env a "quoted" $value\n',
+      'cwd /bin\n',
+      'uid=1000 gid=2000\n',
+      'from the board\n',
+      'data is read-only\n',
+      'root is read-only\n',
+      '\npod-20\n',
+      'nameserver 10.43.0.10\n',
+      'search default.svc.cluster.local\n',
+      'options ndots:5\n',
+      '1.2.3.4\tfoo bar\n',
+      `${address(podCidr, 20)}\tpod-20\n`,
+      'NoNewPrivs:\t1\n',
+      // CAP_NET_ADMIN is number 12, and the only one left.
+      'CapBnd:\t0000000000001000\n',
+      `inet ${address(podCidr, 20)}/24`,
+    ]) {
+      t.ok(log.includes(expected), expected.trim());
+    }
+    t.notOk(log.includes('host.containers.internal'), 'the hosts file is ours alone');
+    t.notMatch(log, /nameserver (?!10\.43\.0\.10)/, 'no name server of the board');
+    t.equal(log.match(/^nameserver/gm)?.length, 1);
+    t.equal(await readFile(join(folder, 'file'), 'utf8'), 'from the board');
+    await runtime.removeSandbox(sandboxId);
+    t.notOk(existsSync(join(dir, 'run/hosts', sandbox.podUid)), 'its hosts file is gone');
+  });
+
+  await t.test('a pod on the network of the board has its interfaces', async (t) => {
+    const { podUid, podName } = sandboxSpec(podCidr, 21);
+    const { ip: _, ...spec } = sandboxSpec(podCidr, 21, { podUid, podName, hostNetwork: true });
+    await run('ip', ['-n', netns, 'addr', 'add', '10.99.9.9/32', 'dev', 'lo']);
+    const { sandboxId, id } = await startPod(harness, spec, script(harness, 'ip addr'));
+    await reached(runtime, id, 'exited');
+    t.match(await readLog(runtime, id), /10\.99\.9\.9\/32/);
+    const listed = (await runtime.listSandboxes()).find(({ id }) => id === sandboxId);
+    t.match(listed, { ip: undefined, ready: true });
+    await runtime.removeSandbox(sandboxId);
+  });
+
+  await t.test('a container of an image with an entrypoint runs it', async (t) => {
+    await harness.importImage('localhost/echo:1', ['/bin/echo', 'from', 'the', 'image']);
+    const { ip: _, ...spec } = sandboxSpec(podCidr, 22, { hostNetwork: true });
+    const { id: sandboxId } = await runtime.runSandbox(spec);
+    const print = async (attempt: number, change: Partial<ContainerSpec>): Promise<string> => {
+      const made = { ...containerSpec('localhost/echo:1', change), attempt };
+      const id = await runtime.createContainer(sandboxId, made);
+      await runtime.startContainer(id);
+      await reached(runtime, id, 'exited');
+      return readLog(runtime, id);
+    };
+    t.equal(await print(0, {}), 'from the image\n');
+    t.equal(await print(1, { args: ['and', 'us'] }), 'from the image and us\n');
+    t.equal(await print(2, { command: ['/bin/echo', 'us'] }), 'us\n');
+    await runtime.removeSandbox(sandboxId);
+  });
+
+  const skip = harness.mayBePrivileged ? false : 'this machine has not every capability';
+  await t.test('a privileged container may do what others may not', { skip }, async (t) => {
+    const { ip: _, ...spec } = sandboxSpec(podCidr, 23, { hostNetwork: true });
+    const { id: sandboxId } = await runtime.runSandbox(spec);
+    const rights = async (attempt: number, privileged: boolean): Promise<string> => {
+      const text = '/bin/busybox grep CapEff /proc/self/status';
+      const made = { ...script(harness, text, { security: { privileged } }), attempt };
+      const id = await runtime.createContainer(sandboxId, made);
+      await runtime.startContainer(id);
+      await reached(runtime, id, 'exited');
+      return readLog(runtime, id);
+    };
+    const has = async (text: string) => BigInt(`0x${/[0-9a-f]{16}/.exec(text)?.[0] ?? '0'}`);
+    const plain = await has(await rights(0, false));
+    const all = await has(await rights(1, true));
+    // CAP_SYS_ADMIN is number 21.
+    t.equal((plain >> 21n) & 1n, 0n);
+    t.equal((all >> 21n) & 1n, 1n);
+    await runtime.removeSandbox(sandboxId);
+  });
+}
+
+async function limitTests(t: Test, harness: RealHarness): Promise<void> {
+  const { runtime, podCidr, netns } = harness;
+  await t.test('a container over its memory limit is killed, and that is told', async (t) => {
+    const { ip: _, ...spec } = sandboxSpec(podCidr, 30, { hostNetwork: true });
+    const greedy = script(harness, '/bin/busybox dd if=/dev/zero of=/dev/null bs=200M count=1', {
+      resources: { memoryLimitBytes: 32 * 1024 * 1024, cpuLimitMillis: 500 },
+    });
+    const { sandboxId, id } = await startPod(harness, spec, greedy);
+    const exited = await reached(runtime, id, 'exited');
+    t.equal(exited.exitCode, 137);
+    if (harness.seesOom) t.equal(exited.oomKilled, true);
+    else t.comment(`oomKilled is ${exited.oomKilled}`);
+    t.notOk(existsSync('oom'), 'nothing is left where the agent was started');
+    await runtime.removeSandbox(sandboxId);
+  });
+
+  await t.test('five pods at once come up with their addresses', async (t) => {
+    const startedAt = performance.now();
+    const hosts = [...new Array(5).keys()].map((index) => 40 + index);
+    await Promise.all(
+      hosts.map((host) =>
+        startPod(harness, sandboxSpec(podCidr, host), script(harness, 'sleep 1000')),
+      ),
+    );
+    t.comment(`5 pods in ${Math.round(performance.now() - startedAt)} ms`);
+    const sandboxes = await runtime.listSandboxes();
+    t.equal(new Set(sandboxes.map(({ ip }) => ip)).size, 5);
+    t.equal((await runtime.listContainers()).filter(({ state }) => state === 'running').length, 5);
+    const reach = ['/bin/busybox', 'ping', '-c1', '-W2', address(podCidr, 44)];
+    await run('nsenter', [`--net=/run/netns/${netns}`, ...reach]);
+    await Promise.all(sandboxes.map(({ id }) => runtime.removeSandbox(id)));
+    t.strictSame(await runtime.listContainers(), []);
+  });
+}

@@ -1,0 +1,170 @@
+/** Jobs, daemons and stateful pods on real boards, with kubectl: claims of kubectl.test.ts. */
+import type { Test } from 'tap';
+import type { Job, Pod } from '../../protocol/kinds/types.ts';
+import type { Lab } from '../lab/lab.ts';
+import type { BoardKubectl } from '../support/board-kubectl.ts';
+import { demoContainer, demoPod } from '../support/demo-manifests.ts';
+
+interface Place {
+  readonly lab: Lab;
+  readonly kubectl: BoardKubectl;
+}
+
+export const WORKLOAD_CLAIMS: ReadonlyArray<
+  readonly [string, (t: Test, place: Place) => Promise<void>]
+> = [
+  ['jobs run to their end, well or not, and on a schedule', jobs],
+  ['a daemon runs on every board, is rolled and rolled back', daemons],
+  ['stateful pods keep their names', stateful],
+];
+
+function job(name: string, script: string, spec: object = {}, restartPolicy = 'Never'): object {
+  const containers = [demoContainer('main', script)];
+  const { spec: podSpec } = demoPod(name, { containers, restartPolicy });
+  return {
+    apiVersion: 'batch/v1',
+    kind: 'Job',
+    metadata: { name },
+    spec: { template: { spec: podSpec }, ...spec },
+  };
+}
+
+async function jobs(t: Test, { kubectl }: Place): Promise<void> {
+  const until = (condition: string, name: string) =>
+    kubectl.ok('wait', `--for=condition=${condition}`, `job/${name}`, '--timeout=120s');
+  const indexed = { completionMode: 'Indexed', completions: 3, parallelism: 2 };
+  await kubectl.apply(job('three', 'echo part $JOB_COMPLETION_INDEX on $(hostname)', indexed));
+  await until('complete', 'three');
+  const table = await kubectl.ok('get', 'job', 'three');
+  t.match(table, /^NAME +STATUS +COMPLETIONS +DURATION +AGE\nthree +Complete +3\/3 +\d+s +/);
+  const selector = 'batch.kubernetes.io/job-completion-index=2,job-name=three';
+  t.equal(await kubectl.ok('logs', '-l', selector), 'part 2 on three-2\n');
+  t.match(await kubectl.ok('get', 'pods', '-l', 'job-name=three'), /0\/1 +Completed +0 /);
+  t.match(await kubectl.ok('describe', 'job', 'three'), /Normal +Completed .*Job completed/);
+
+  // Fails once: the board starts it again, in the same pod.
+  const twice = 'test -e /memo/been && exit 0; touch /memo/been; exit 4';
+  const volumes = [{ name: 'memo', emptyDir: {} }];
+  const main = {
+    ...demoContainer('main', twice),
+    volumeMounts: [{ name: 'memo', mountPath: '/memo' }],
+  };
+  const { spec: again } = demoPod('again', {
+    containers: [main],
+    volumes,
+    restartPolicy: 'OnFailure',
+  });
+  await kubectl.apply({ ...job('again', ''), spec: { template: { spec: again } } });
+  await until('complete', 'again');
+  const [restarted] = await kubectl.list<Pod>('pods', '-l', 'job-name=again');
+  t.equal(restarted?.status?.phase, 'Succeeded');
+  t.equal(restarted?.status?.containerStatuses?.[0]?.restartCount, 1);
+
+  await kubectl.apply(job('bad', 'echo no; exit 3', { backoffLimit: 0 }));
+  await until('failed', 'bad');
+  const { status } = await kubectl.get<Job>('job', 'bad');
+  t.match(status, {
+    failed: 1,
+    conditions: [{}, { type: 'Failed', reason: 'BackoffLimitExceeded' }],
+  });
+  const [failed] = await kubectl.list<Pod>('pods', '-l', 'job-name=bad');
+  t.equal(failed?.status?.phase, 'Failed');
+  t.equal(failed?.status?.containerStatuses?.[0]?.state?.terminated?.exitCode, 3);
+
+  const image = demoContainer('main').image ?? '';
+  const schedule = ['--schedule=0 3 * * *', `--image=${image}`, '--', 'echo', 'hello'];
+  await kubectl.ok('create', 'cronjob', 'nightly', ...schedule);
+  const row = /^nightly +0 3 \* \* \* +<none> +False +0 +<none> /m;
+  t.match(await kubectl.ok('get', 'cronjobs'), row);
+  const patch = '{"spec":{"schedule":"@every 1s","timeZone":"Europe/Berlin"}}';
+  await kubectl.ok('patch', 'cronjob', 'nightly', '-p', patch);
+  await kubectl.ok(
+    'wait',
+    '--for=jsonpath={.status.lastScheduleTime}',
+    'cronjob/nightly',
+    '--timeout=120s',
+  );
+  await kubectl.ok('patch', 'cronjob', 'nightly', '-p', '{"spec":{"suspend":true}}');
+  await kubectl.ok('create', 'job', '--from=cronjob/nightly', 'by-hand');
+  await until('complete', 'by-hand');
+  await kubectl.ok('delete', 'cronjob/nightly', 'job/three', 'job/again', 'job/bad');
+  await kubectl.ok('wait', '--for=delete', 'pods', '-l', 'job-name', '--timeout=120s');
+  t.equal(await kubectl.ok('get', 'jobs', '-o', 'name'), '', 'its jobs went with the cron job');
+}
+
+function set(kind: string, name: string, spec: object = {}): object {
+  const labels = { app: name };
+  return {
+    apiVersion: 'apps/v1',
+    kind,
+    metadata: { name },
+    spec: {
+      selector: { matchLabels: labels },
+      template: { metadata: { labels }, spec: demoPod(name).spec },
+      ...spec,
+    },
+  };
+}
+
+async function rolled(kubectl: BoardKubectl, what: string): Promise<string> {
+  return kubectl.ok('rollout', 'status', what, '--timeout=120s');
+}
+
+async function daemons(t: Test, { lab, kubectl }: Place): Promise<void> {
+  await kubectl.apply(set('DaemonSet', 'eye'));
+  t.match(await rolled(kubectl, 'ds/eye'), /daemon set "eye" successfully rolled out/);
+  const { length } = lab.boards;
+  const row = new RegExp(
+    `^eye +${length} +${length} +${length} +${length} +${length} +<none> `,
+    'm',
+  );
+  t.match(await kubectl.ok('get', 'ds'), row);
+  const pods = await kubectl.list<Pod>('pods', '-l', 'app=eye');
+  t.same(
+    pods.map(({ spec }) => spec?.nodeName).sort(),
+    lab.boards.map(({ name }) => name).sort(),
+    'one on each',
+  );
+  const colours = async (): Promise<unknown[]> =>
+    (await kubectl.list<Pod>('pods', '-l', 'app=eye')).map(
+      ({ spec }) => spec?.containers[0]?.env?.[0]?.value,
+    );
+  await kubectl.ok('set', 'env', 'ds/eye', 'COLOUR=red');
+  await rolled(kubectl, 'ds/eye');
+  t.same(await colours(), Array(length).fill('red'));
+  t.match(await kubectl.ok('rollout', 'history', 'ds/eye'), /^1 +<none>\n2 +<none>$/m);
+  t.match(await kubectl.ok('rollout', 'undo', 'ds/eye'), /eye rolled back/);
+  await rolled(kubectl, 'ds/eye');
+  t.same(await colours(), Array(length).fill(undefined));
+  await kubectl.ok('rollout', 'restart', 'ds/eye');
+  await rolled(kubectl, 'ds/eye');
+  await kubectl.ok('delete', 'ds/eye', '--cascade=foreground');
+  t.equal(await kubectl.ok('get', 'controllerrevisions', '-l', 'app=eye', '-o', 'name'), '');
+}
+
+async function stateful(t: Test, { kubectl }: Place): Promise<void> {
+  await kubectl.apply(set('StatefulSet', 'db', { replicas: 2, serviceName: 'db' }));
+  t.match(await rolled(kubectl, 'sts/db'), /partitioned roll out complete|rolling update complete/);
+  t.match(await kubectl.ok('get', 'sts'), /^db +2\/2 /m);
+  await kubectl.ok('set', 'env', 'sts/db', 'COLOUR=red');
+  await rolled(kubectl, 'sts/db');
+  const pods = await kubectl.list<Pod>('pods', '-l', 'app=db');
+  t.same(
+    pods.map(({ metadata, spec }) => [
+      metadata?.name,
+      spec?.hostname,
+      spec?.containers[0]?.env?.[0]?.value,
+    ]),
+    [
+      ['db-0', 'db-0', 'red'],
+      ['db-1', 'db-1', 'red'],
+    ],
+  );
+  t.match(await kubectl.ok('rollout', 'undo', 'sts/db'), /db rolled back/);
+  await rolled(kubectl, 'sts/db');
+  await kubectl.ok('scale', 'sts/db', '--replicas=1');
+  await kubectl.ok('wait', '--for=delete', 'pod/db-1', '--timeout=120s');
+  t.equal(await kubectl.ok('get', 'pods', '-l', 'app=db', '-o', 'name'), 'pod/db-0\n');
+  await kubectl.ok('delete', 'sts/db');
+  await kubectl.ok('wait', '--for=delete', 'pods', '-l', 'app=db', '--timeout=120s');
+}

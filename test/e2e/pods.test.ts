@@ -1,0 +1,213 @@
+/**
+ * What happens to pods on a board, as people see it with kubectl: probes, hooks and how pods end. Real podman, one board. Needs
+ * root.
+ */
+import t, { type Test } from 'tap';
+import type { Endpoints, Event, Pod } from '../../protocol/kinds/types.ts';
+import { Lab } from '../lab/lab.ts';
+import { BoardKubectl } from '../support/board-kubectl.ts';
+import { demoContainer, demoPod, nodePortService } from '../support/demo-manifests.ts';
+import { findKubectl } from '../support/kubectl.ts';
+import { labMissing } from '../support/needs.ts';
+
+interface Place {
+  readonly lab: Lab;
+  readonly kubectl: BoardKubectl;
+}
+
+const newest = findKubectl('current');
+const skip = labMissing() || ('missing' in newest ? newest.missing : false);
+
+t.setTimeout(600_000);
+
+t.test('pods on a board', { skip, timeout: 600_000 }, async (t) => {
+  if ('missing' in newest) return;
+  const lab = await Lab.create({ boards: 1 });
+  t.teardown(() => lab.close());
+  await lab.startMaster();
+  await lab.startAgent(1);
+  const place = { lab, kubectl: new BoardKubectl(lab.board(1), newest) };
+  for (const [what, prove] of CLAIMS) await t.test(what, (t) => prove(t, place));
+});
+
+const CLAIMS: ReadonlyArray<readonly [string, (t: Test, place: Place) => Promise<void>]> = [
+  ['probes: readiness leads to endpoints, liveness restarts, also without a master', probes],
+  ['hooks run at the start and at the end of a container', hooks],
+  ['a container says why it ended', ends],
+  ['a pod with a readiness gate waits for it', gates],
+];
+
+/** Slow machines: exec forks, and runc alone may take most of a second. */
+const PROBE = { periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 2 };
+
+async function probes(t: Test, place: Place): Promise<void> {
+  const { lab, kubectl } = place;
+  const main = {
+    ...demoContainer('main'),
+    ports: [{ name: 'web', containerPort: 8080 }],
+    startupProbe: { ...PROBE, failureThreshold: 60, tcpSocket: { port: 'web' } },
+    livenessProbe: { ...PROBE, exec: { command: ['sh', '-c', '! test -e /tmp/dead'] } },
+    readinessProbe: { ...PROBE, httpGet: { path: '/good', port: 'web' } },
+  };
+  const said = await kubectl.apply(
+    demoPod('probed', { containers: [main] }),
+    nodePortService('probed', 'probed', 30_090),
+  );
+  t.notMatch(said, /Warning/, 'nothing of it is unsupported');
+  await untilPod(place, 'probed', 'started, not ready', (pod) => {
+    const [status] = pod.status?.containerStatuses ?? [];
+    return status?.started === true && !status.ready;
+  });
+  t.same(await addresses(kubectl), { ready: 0, notReady: 1 });
+  await shell(lab, 'probed', 'echo yes >/www/good');
+  await untilPod(place, 'probed', 'ready', isReady);
+  await lab.until('it has endpoints', async () => (await addresses(kubectl)).ready === 1);
+  await shell(lab, 'probed', 'rm /www/good');
+  await untilPod(place, 'probed', 'not ready', (pod) => !isReady(pod));
+  await lab.until('it has none', async () => (await addresses(kubectl)).ready === 0);
+  t.match(await messages(kubectl, 'probed'), /Readiness probe failed: HTTP .* statuscode: 404/);
+
+  await shell(lab, 'probed', 'echo yes >/www/good');
+  await untilPod(place, 'probed', 'ready', isReady);
+  const before = await kubectl.get<Pod>('pod', 'probed');
+  await lab.end(1, 'agent', 'SIGKILL');
+  await lab.startAgent(1);
+  await lab.until('the agent is back', async () =>
+    /True/.test(await kubectl.ok('get', 'node', 'board1', '-o', `jsonpath=${READY}`)),
+  );
+  const after = await kubectl.get<Pod>('pod', 'probed');
+  t.same(readySince(after), readySince(before), 'a restarted agent takes it not out of service');
+
+  await lab.end(1, 'master', 'SIGKILL');
+  await shell(lab, 'probed', 'touch /tmp/dead');
+  await lab.until('the container is another one, without a master', async () => {
+    const dead = await shell(lab, 'probed', 'test -e /tmp/dead && echo dead || echo alive');
+    return dead.trim() === 'alive' || dead;
+  });
+  await lab.startMaster();
+  await untilPod(place, 'probed', 'restarted', (pod) => restarts(pod) === 1);
+  await shell(lab, 'probed', 'echo yes >/www/good');
+  await untilPod(place, 'probed', 'ready', isReady);
+  t.equal(restarts(await kubectl.get<Pod>('pod', 'probed')), 1, 'once');
+  await kubectl.ok('delete', 'pod', 'probed');
+}
+
+async function ends(t: Test, { lab, kubectl }: Place): Promise<void> {
+  const script = (text: string, policy: string) => ({
+    ...demoContainer('main', text),
+    terminationMessagePolicy: policy,
+  });
+  const pod = (name: string, text: string, policy = 'File') =>
+    demoPod(name, { restartPolicy: 'Never', containers: [script(text, policy)] });
+  await kubectl.apply(
+    pod('told', 'echo for a reason >/dev/termination-log; exit 4'),
+    pod('logged', 'echo last words; exit 5', 'FallbackToLogsOnError'),
+  );
+  const message = async (name: string) => {
+    await untilPod({ lab, kubectl }, name, 'Failed', ({ status }) => status?.phase === 'Failed');
+    const { status } = await kubectl.get<Pod>('pod', name);
+    return status?.containerStatuses?.[0]?.state?.terminated?.message;
+  };
+  t.equal(await message('told'), 'for a reason\n');
+  t.equal(await message('logged'), 'last words\n');
+  await kubectl.ok('delete', 'pod', 'told', 'logged', '--now');
+}
+
+async function gates(t: Test, { lab, kubectl }: Place): Promise<void> {
+  await kubectl.apply(demoPod('gated', { readinessGates: [{ conditionType: 'shop/open' }] }));
+  await untilPod({ lab, kubectl }, 'gated', 'held back', (pod) => {
+    const containers = pod.status?.conditions?.find(({ type }) => type === 'ContainersReady');
+    return containers?.status === 'True' && readyOf(pod)?.reason === 'ReadinessGatesNotReady';
+  });
+  const open = { status: { conditions: [{ type: 'shop/open', status: 'True' }] } };
+  const patch = ['--subresource=status', '--type=strategic', '-p', JSON.stringify(open)];
+  await kubectl.ok('patch', 'pod', 'gated', ...patch);
+  await untilPod({ lab, kubectl }, 'gated', 'Ready', isReady);
+  t.match(await kubectl.ok('get', 'pod', 'gated', '-o', 'wide'), /1\/1\s*$/, 'shown by kubectl');
+  await kubectl.ok('delete', 'pod', 'gated', '--now');
+}
+
+async function hooks(t: Test, place: Place): Promise<void> {
+  const { lab, kubectl } = place;
+  const notes = {
+    name: 'notes',
+    hostPath: { path: '/var/lib/pier/notes', type: 'DirectoryOrCreate' },
+  };
+  const note = (word: string) => ({ exec: { command: ['sh', '-c', `echo ${word} >>/notes/all`] } });
+  const main = {
+    ...demoContainer('main'),
+    volumeMounts: [{ name: 'notes', mountPath: '/notes' }],
+    lifecycle: { postStart: note('hello'), preStop: note('bye') },
+  };
+  const bad = {
+    ...demoContainer('main'),
+    lifecycle: { postStart: { exec: { command: ['false'] } } },
+  };
+  await kubectl.apply(
+    demoPod('hooked', { containers: [main], volumes: [notes], terminationGracePeriodSeconds: 20 }),
+    demoPod('badly-hooked', { containers: [bad] }),
+  );
+  await untilPod(place, 'hooked', 'ready', isReady);
+  t.equal(await lab.board(1).exec('cat', ['/var/lib/pier/notes/all']), 'hello\n');
+  await kubectl.ok('delete', 'pod', 'hooked');
+  t.equal(await lab.board(1).exec('cat', ['/var/lib/pier/notes/all']), 'hello\nbye\n');
+  await untilPod(place, 'badly-hooked', 'restarted', (pod) => restarts(pod) > 0);
+  t.match(await messages(kubectl, 'badly-hooked'), /PostStartHook failed: .*exited with 1/);
+  await kubectl.ok('delete', 'pod', 'badly-hooked', '--now');
+}
+
+const READY = '{.status.conditions[?(@.type=="Ready")].status}';
+
+async function untilPod(
+  { lab, kubectl }: Place,
+  name: string,
+  what: string,
+  check: (pod: Pod) => boolean,
+): Promise<void> {
+  await lab.until(`${name} is ${what}`, async () => {
+    const pod = await kubectl.get<Pod>('pod', name);
+    return check(pod) || JSON.stringify(pod.status);
+  });
+}
+
+function isReady(pod: Pod): boolean {
+  return readyOf(pod)?.status === 'True';
+}
+
+function readyOf({ status }: Pod) {
+  return status?.conditions?.find(({ type }) => type === 'Ready');
+}
+
+function readySince(pod: Pod): string | undefined {
+  return isReady(pod) ? readyOf(pod)?.lastTransitionTime : 'not ready';
+}
+
+function restarts(pod: Pod): number {
+  return pod.status?.containerStatuses?.[0]?.restartCount ?? 0;
+}
+
+async function addresses(kubectl: BoardKubectl): Promise<{ ready: number; notReady: number }> {
+  const { subsets = [] } = await kubectl.get<Endpoints>('endpoints', 'probed');
+  const count = (list: readonly unknown[] = []) => list.length;
+  const [subset] = subsets;
+  return { ready: count(subset?.addresses), notReady: count(subset?.notReadyAddresses) };
+}
+
+async function messages(kubectl: BoardKubectl, name: string): Promise<string> {
+  const events = await kubectl.list<Event>(
+    'events',
+    '--field-selector',
+    `involvedObject.name=${name}`,
+  );
+  return events.map(({ reason, message }) => `${reason}: ${message}`).join('\n');
+}
+
+/** Runs a script in the first running container of a pod, past Pier. */
+async function shell(lab: Lab, pod: string, script: string): Promise<string> {
+  const board = lab.board(1);
+  const filters = ['--filter', `label=pier.local/pod-name=${pod}`];
+  const only = ['--filter', 'label=pier.local/container-name'];
+  const ids = await board.exec('podman', ['ps', '-q', ...filters, ...only]);
+  const [id = ''] = ids.split('\n');
+  return board.exec('podman', ['exec', id, 'sh', '-c', script]);
+}

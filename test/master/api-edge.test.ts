@@ -1,0 +1,343 @@
+/** The edge of the API from the outside: TLS, identities, limits, watches over the wire. */
+import { once } from 'node:events';
+import { Agent, request } from 'node:https';
+import t from 'tap';
+import { RESOURCES } from '../../master/api/client.ts';
+import { KIND_MODULES } from '../../master/api/kinds/all.ts';
+import { createLocalClient } from '../../master/api/local-client.ts';
+import { createRegistry } from '../../master/api/registry.ts';
+import { openMemoryStore } from '../../master/store/memory-store.ts';
+import { NoSpaceError, type StoreWatch, type WatchRequest } from '../../master/store/store.ts';
+import { encodeProtobuf } from '../../protocol/kinds/protobuf.ts';
+import { CONFIG_MAPS, configMap, type Fixture, PODS, pod, startApi } from './api-fixture.ts';
+
+// A busy machine may take long; nothing here waits for a time.
+t.setTimeout(120_000);
+
+let api: Fixture;
+t.before(async () => {
+  api = await startApi({
+    metrics: {
+      nodes: () => [
+        { name: 'pi1', timestamp: '1970-01-01T00:00:00Z', window: '15s', usage: { cpu: '1m' } },
+      ],
+      pods: () => [],
+    },
+  });
+});
+t.teardown(() => api.close());
+
+t.test('bodies may be YAML, within limits', async (t) => {
+  const yaml = 'metadata:\n  name: from-yaml\ndata:\n  a: "1"\n';
+  const made = await api.call('POST', CONFIG_MAPS, { body: yaml, type: 'application/yaml' });
+  t.equal(made.code, 201);
+  const got = await api.call('GET', `${CONFIG_MAPS}/from-yaml`, { accept: 'application/yaml' });
+  t.match(got.text, /kind: ConfigMap\n/);
+  t.match(got.text, /data:\n {2}a: "1"\n/);
+  const doubled = await api.call('POST', `${CONFIG_MAPS}?fieldValidation=Strict`, {
+    body: 'metadata:\n  name: doubled\ndata:\n  a: "1"\n  a: "2"\n',
+    type: 'application/yaml',
+  });
+  t.match(doubled.json, { code: 400, message: /strict decoding error: duplicate field "data.a"/ });
+  const bomb = ['a: &a [x,x,x,x,x,x,x,x,x,x]'];
+  for (const [i, name] of ['b', 'c', 'd', 'e', 'f', 'g'].entries()) {
+    const last = `*${'abcdef'[i]}`;
+    bomb.push(`${name}: &${name} [${Array(10).fill(last).join(',')}]`);
+  }
+  const refused = await api.call('POST', CONFIG_MAPS, {
+    body: bomb.join('\n'),
+    type: 'application/yaml',
+  });
+  t.match(refused.json, { code: 400, message: /no acceptable YAML/ });
+});
+
+t.test('a body over 3 MiB is refused', async (t) => {
+  const body = JSON.stringify(configMap('big', { a: 'x'.repeat(3 * 1024 * 1024) }));
+  const refused = await api.call('POST', CONFIG_MAPS, { body }).catch((error: Error) => error);
+  // The server may close while the client still writes: both are a refusal.
+  if (!(refused instanceof Error))
+    t.match(refused.json, { code: 413, reason: 'RequestEntityTooLarge' });
+  t.equal((await api.call('GET', `${CONFIG_MAPS}/big`)).code, 404);
+});
+
+t.test('only certificates of our authority are answered', async (t) => {
+  const nobody = await api.call('GET', '/version', { as: 'nobody' });
+  t.match(nobody.json, { code: 401, reason: 'Unauthorized', kind: 'Status' });
+  const stranger = await startApi();
+  t.teardown(() => stranger.close());
+  const foreign = await api.call('GET', PODS, { as: stranger.pki.admin });
+  t.equal(foreign.code, 401, 'another authority signed it');
+
+  const user = await api.identity('jane', ['people']);
+  const denied = await api.call('GET', `${PODS}/x`, { as: user });
+  t.match(denied.json, {
+    code: 403,
+    reason: 'Forbidden',
+    message:
+      'pods "x" is forbidden: User "jane" cannot get resource "pods" in API group "" in the namespace "default"',
+  });
+  t.match((await api.call('GET', '/api/v1/nodes', { as: user })).json, {
+    message:
+      'nodes is forbidden: User "jane" cannot list resource "nodes" in API group "" at the cluster scope',
+  });
+  t.equal((await api.call('GET', '/apis', { as: user })).code, 200);
+  t.match((await api.call('GET', '/pier/x', { as: user })).json, { code: 403 });
+});
+
+t.test('a board may do only what concerns itself', async (t) => {
+  const board = await api.identity('system:node:pi1', ['system:nodes']);
+  const other = await api.identity('system:node:pi2', ['system:nodes']);
+  await api.call('POST', '/api/v1/nodes', { body: { metadata: { name: 'pi1' } } });
+  await api.call('POST', PODS, { body: pod('logged') });
+  await api.client.bind('default', 'logged', '', 'pi1');
+  t.equal((await api.call('GET', '/api/v1/nodes/pi1', { as: board })).code, 200);
+  t.equal((await api.call('GET', '/api/v1/nodes/pi1', { as: other })).code, 403);
+  t.equal((await api.call('GET', `${PODS}/logged`, { as: board })).code, 200);
+  t.equal((await api.call('GET', `${PODS}/logged`, { as: other })).code, 403);
+  const status = { body: { status: { phase: 'Running' } }, type: 'application/merge-patch+json' };
+  const patched = await api.call('PATCH', `${PODS}/logged/status`, { ...status, as: board });
+  t.equal(patched.json.status.phase, 'Running');
+  t.equal((await api.call('PATCH', `${PODS}/logged`, { ...status, as: board })).code, 403);
+  t.equal((await api.call('GET', '/api/v1/namespaces/default/secrets', { as: board })).code, 403);
+  const own = await api.call('GET', '/api/v1/pods?fieldSelector=spec.nodeName%3Dpi1', {
+    as: board,
+  });
+  t.equal(own.json.items.length, 1);
+  t.equal((await api.call('GET', '/api/v1/pods', { as: board })).code, 403);
+});
+
+t.test('paths and methods that are not there are Status errors', async (t) => {
+  t.match((await api.call('GET', '/api/v1/nothings')).json, { code: 404, reason: 'NotFound' });
+  t.match((await api.call('GET', '/nothing')).json, { code: 404 });
+  t.match((await api.call('POST', `${PODS}/x`, { body: {} })).json, {
+    code: 405,
+    reason: 'MethodNotAllowed',
+  });
+  t.match((await api.call('POST', '/api/v1/pods', { body: {} })).json, { code: 405 });
+  t.match((await api.call('POST', '/version')).json, { code: 405 });
+  t.match((await api.call('OPTIONS', PODS)).json, { code: 405 });
+  t.match((await api.call('GET', '/api/v1/namespaces/a/nodes')).json, { code: 404 });
+  t.match((await api.call('GET', `${PODS}/%zz`)).json, { code: 400 });
+  t.match((await api.call('GET', PODS, { accept: 'text/html' })).json, { code: 406 });
+});
+
+t.test('discovery answers in the form that was asked for', async (t) => {
+  const agg = (v: string) =>
+    `application/json;g=apidiscovery.k8s.io;v=${v};as=APIGroupDiscoveryList`;
+  const v2 = await api.call('GET', '/apis', {
+    accept: `${agg('v2')},${agg('v2beta1')},application/json`,
+  });
+  t.equal(v2.headers['content-type'], agg('v2'));
+  t.equal(v2.json.apiVersion, 'apidiscovery.k8s.io/v2');
+  const beta = await api.call('GET', '/api', { accept: `${agg('v2beta1')},application/json` });
+  t.equal(beta.json.apiVersion, 'apidiscovery.k8s.io/v2beta1');
+  const pods = beta.json.items[0].versions[0].resources.find(
+    (r: { resource: string }) => r.resource === 'pods',
+  );
+  t.match(pods, { responseKind: { kind: 'Pod' }, scope: 'Namespaced', shortNames: ['po'] });
+  const core = await api.call('GET', '/api/v1');
+  t.match(
+    core.json.resources.find((r: { name: string }) => r.name === 'pods/eviction'),
+    { group: 'policy', version: 'v1', kind: 'Eviction' },
+  );
+  t.equal((await api.call('GET', '/apis')).json.kind, 'APIGroupList');
+  t.equal((await api.call('GET', '/apis/apps')).json.kind, 'APIGroup');
+  t.equal((await api.call('GET', '/apis/apps/v1')).json.groupVersion, 'apps/v1');
+  t.equal((await api.call('GET', '/apis/apps/v9')).code, 404);
+  t.equal((await api.call('GET', '/livez')).text, 'ok');
+  t.match((await api.call('GET', '/readyz?verbose')).text, /\[\+\]ping ok\nreadyz check passed/);
+  t.match((await api.call('GET', '/version')).json, { major: '1', gitVersion: /\+pier$/ });
+});
+
+t.test('OpenAPI documents are hashed, cached and compressed', async (t) => {
+  const index = await api.call('GET', '/openapi/v3');
+  const url = index.json.paths['apis/apps/v1'].serverRelativeURL;
+  const apps = await api.call('GET', url);
+  t.match(apps.headers['cache-control'], /immutable/);
+  const schema = apps.json.components.schemas['io.k8s.api.apps.v1.Deployment'];
+  t.match(schema['x-kubernetes-group-version-kind'], [{ group: 'apps', kind: 'Deployment' }]);
+  const patch = apps.json.paths['/apis/apps/v1/namespaces/{namespace}/deployments/{name}'].patch;
+  t.ok(patch.requestBody.content['application/strategic-merge-patch+json']);
+  t.ok(patch.parameters.some((p: { name: string }) => p.name === 'fieldValidation'));
+  const containers =
+    apps.json.components.schemas['io.k8s.api.core.v1.PodSpec'].properties.containers;
+  t.equal(containers['x-kubernetes-patch-merge-key'], 'name');
+  const cached = await api.call('GET', url, {
+    headers: { 'If-None-Match': String(apps.headers.etag) },
+  });
+  t.equal(cached.code, 304);
+  const gzip = await api.call('GET', url, { headers: { 'Accept-Encoding': 'gzip' } });
+  t.equal(gzip.headers['content-encoding'], 'gzip');
+  for (const [, ref] of apps.text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)) {
+    if (apps.json.components.schemas[ref ?? ''] === undefined) t.fail(`${ref} is missing`);
+  }
+});
+
+t.test('reviews and metrics are answered', async (t) => {
+  const review = (kind: string, spec: object, as = api.pki.admin) =>
+    api.call('POST', `/apis/authorization.k8s.io/v1/${kind}`, { body: { spec }, as });
+  const jane = await api.identity('jane', []);
+  const attributes = {
+    resourceAttributes: { verb: 'get', resource: 'pods', namespace: 'default' },
+  };
+  t.match((await review('selfsubjectaccessreviews', attributes)).json.status, { allowed: true });
+  t.match((await review('selfsubjectaccessreviews', attributes, jane)).json.status, {
+    allowed: false,
+  });
+  t.equal((await review('subjectaccessreviews', { ...attributes, user: 'x' }, jane)).code, 403);
+  t.match((await review('subjectaccessreviews', { ...attributes, user: 'x' })).json.status, {
+    allowed: false,
+  });
+  t.match((await review('selfsubjectaccessreviews', {})).json, { code: 400 });
+  const who = await api.call('POST', '/apis/authentication.k8s.io/v1/selfsubjectreviews', {
+    body: {},
+    as: jane,
+  });
+  t.match(who.json.status.userInfo, { username: 'jane' });
+  const metrics = await api.call('GET', '/apis/metrics.k8s.io/v1beta1/nodes');
+  t.match(metrics.json, {
+    kind: 'NodeMetricsList',
+    items: [{ metadata: { name: 'pi1' }, usage: { cpu: '1m' } }],
+  });
+  t.equal((await api.call('GET', '/apis/metrics.k8s.io/v1beta1/nodes/none')).code, 404);
+});
+
+t.test('too many requests of one user are put off', async (t) => {
+  const small = await startApi({ inFlight: { readsMax: 2, writesMax: 1, userShare: 1 } });
+  t.teardown(() => small.close());
+  const { admin, caCertificate } = small.pki;
+  const slow = request({
+    host: '127.0.0.1',
+    servername: 'localhost',
+    port: small.port,
+    method: 'POST',
+    path: CONFIG_MAPS,
+    ca: caCertificate,
+    cert: admin.certificate,
+    key: admin.privateKey,
+    headers: { 'Content-Length': 100, 'Content-Type': 'application/json', Expect: '100-continue' },
+  });
+  slow.on('error', () => undefined);
+  slow.flushHeaders();
+  await once(slow, 'continue');
+  const refused = await small.call('POST', CONFIG_MAPS, { body: configMap('rush') });
+  t.match(refused.json, { code: 429, reason: 'TooManyRequests' });
+  t.equal(refused.headers['retry-after'], '1');
+  t.equal((await small.call('GET', CONFIG_MAPS)).code, 200, 'reads have room of their own');
+  slow.destroy();
+});
+
+t.test('a body may be Kubernetes protobuf', async (t) => {
+  const object = { metadata: { name: 'from-protobuf' }, data: { a: '1' } };
+  const made = await api.call('POST', CONFIG_MAPS, {
+    body: encodeProtobuf('v1', 'ConfigMap', object),
+    type: 'application/vnd.kubernetes.protobuf',
+    accept: 'application/vnd.kubernetes.protobuf,application/json',
+  });
+  t.equal(made.code, 201);
+  t.match(made.json, { kind: 'ConfigMap', data: { a: '1' } });
+  const damaged = await api.call('POST', CONFIG_MAPS, {
+    body: encodeProtobuf('v1', 'ConfigMap', object).subarray(0, 30),
+    type: 'application/vnd.kubernetes.protobuf',
+  });
+  t.equal(damaged.code, 400);
+});
+
+t.test('a client that does not read its watch is cut', async (t) => {
+  const store = openMemoryStore();
+  const watch = store.watch.bind(store);
+  const cut = new Promise<void>((resolve) => {
+    Object.assign(store, {
+      watch: (request: WatchRequest): StoreWatch => {
+        const opened = watch(request);
+        return {
+          [Symbol.asyncIterator]: () => opened[Symbol.asyncIterator](),
+          requestProgress: () => opened.requestProgress(),
+          close: () => {
+            opened.close();
+            resolve();
+          },
+        };
+      },
+    });
+  });
+  const small = await startApi({ store, watchLimits: { slowMs: 100 } });
+  t.teardown(() => small.close());
+  const slow = await small.stream(`${CONFIG_MAPS}?watch=1&resourceVersion=${store.revision}`);
+  slow.response.on('error', () => undefined);
+  slow.response.pause();
+  await small.call('POST', CONFIG_MAPS, { body: configMap('large', { a: 'x'.repeat(500_000) }) });
+  for (let i = 0; i < 40; i += 1) {
+    await small.client.patch(RESOURCES.configMaps, 'default', 'large', { data: { b: String(i) } });
+  }
+  await cut;
+  t.equal((await small.call('GET', `${CONFIG_MAPS}/large`)).code, 200);
+  slow.close();
+});
+
+t.test('paths of our own and upgrades go to their handlers, with the user', async (t) => {
+  const own = await startApi();
+  t.teardown(() => own.close());
+  own.server.onRequest('/pier/v1/who', async (_message, response, user) => {
+    response.end(user.name);
+  });
+  own.server.onUpgrade('/pier/v1/streams', (_message, socket, _head, user) => {
+    socket.end(
+      `HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n${user.name}`,
+    );
+  });
+  t.equal((await own.call('GET', '/pier/v1/who')).text, 'pier-admin');
+  t.equal((await own.call('GET', '/pier/v1/who', { as: 'nobody' })).code, 401);
+  const upgrade = (path: string) => {
+    const { admin, caCertificate } = own.pki;
+    const outgoing = request({
+      host: '127.0.0.1',
+      servername: 'localhost',
+      port: own.port,
+      path,
+      ca: caCertificate,
+      cert: admin.certificate,
+      key: admin.privateKey,
+      headers: { Connection: 'Upgrade', Upgrade: 'x' },
+    });
+    outgoing.end();
+    return outgoing;
+  };
+  const [, socket, head] = await once(upgrade('/pier/v1/streams'), 'upgrade');
+  t.equal(String(head) || String((await once(socket, 'data'))[0]), 'pier-admin');
+  socket.destroy();
+  const [refused] = await once(upgrade('/elsewhere'), 'response');
+  t.equal(refused.statusCode, 400, 'what cannot be upgraded is refused');
+});
+
+t.test('a connection that resumes a TLS session keeps its user', async (t) => {
+  const { admin, caCertificate } = api.pki;
+  const agent = new Agent({ ca: caCertificate, cert: admin.certificate, key: admin.privateKey });
+  const options = { host: '127.0.0.1', servername: 'localhost', port: api.port, agent };
+  const resumed: boolean[] = [];
+  for (let i = 0; i < 3; i += 1) {
+    const outgoing = request({ ...options, path: '/version' });
+    outgoing.end();
+    const [response] = await once(outgoing, 'response');
+    resumed.push(response.socket.isSessionReused());
+    t.equal(response.statusCode, 200);
+    response.resume();
+    await once(response, 'end');
+  }
+  t.ok(resumed.includes(true), 'a session was resumed');
+});
+
+t.test('a full or closed store is told as such', async (t) => {
+  const store = openMemoryStore();
+  Object.assign(store, { txn: () => Promise.reject(new NoSpaceError('no room on /var')) });
+  const registry = await createRegistry({
+    store,
+    memoryStore: openMemoryStore(),
+    modules: KIND_MODULES,
+  });
+  const client = createLocalClient(registry, { name: 'x', groups: ['system:masters'] });
+  await t.rejects(client.create(RESOURCES.namespaces, { metadata: { name: 'a' } }), {
+    code: 503,
+    message: /the disk of the master is full: no room on/,
+  });
+});

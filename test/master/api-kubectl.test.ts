@@ -1,0 +1,128 @@
+/**
+ * Unmodified kubectl of three versions against the API alone: what needs no board. Rights, tokens, quotas, the plain kinds,
+ * validation, patches. (test/e2e/kubectl.test.ts has boards and pods.)
+ */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { writeKubeconfig } from '../../master/pki/pki.ts';
+import { type CommandResult, findKubectl, runCommand } from '../support/kubectl.ts';
+import { type Fixture, startApi } from './api-fixture.ts';
+
+interface Place {
+  readonly api: Fixture;
+  /** Runs kubectl; never throws for an exit code. */
+  run(...args: string[]): Promise<CommandResult>;
+  /** Runs kubectl and gives what it printed; throws with what it complained about. */
+  ok(...args: string[]): Promise<string>;
+  file(name: string, text: string): Promise<string>;
+}
+
+t.setTimeout(300_000);
+
+async function placeFor(t: Test, kubectl: string): Promise<Place> {
+  const api = await startApi();
+  t.teardown(() => api.close());
+  const config = join(api.dir, 'kubeconfig');
+  await writeKubeconfig(config, { pki: api.pki, server: `https://127.0.0.1:${api.port}` });
+  const env = { ...process.env, KUBECONFIG: config, HOME: api.dir };
+  const run = (...args: string[]) => runCommand(kubectl, args, { env, timeoutMs: 120_000 });
+  return {
+    api,
+    run,
+    async ok(...args) {
+      const { code, stdout, stderr } = await run(...args);
+      if (code !== 0) throw new Error(`kubectl ${args.join(' ')} ended with ${code}: ${stderr}`);
+      return stdout;
+    },
+    async file(name, text) {
+      const path = join(api.dir, name);
+      await writeFile(path, text);
+      return path;
+    },
+  };
+}
+
+async function rights(t: Test, { api, ok, run }: Place): Promise<void> {
+  await ok('create', 'role', 'reader', '--verb=get,list', '--resource=configmaps');
+  await ok('create', 'rolebinding', 'jane', '--role=reader', '--user=jane');
+  t.match(await ok('get', 'rolebindings', '-o', 'wide'), /^jane +Role\/reader +\S+ +jane/m);
+  t.match(await ok('auth', 'can-i', 'list', 'configmaps', '--as=jane'), /^yes/);
+  t.match((await run('auth', 'can-i', 'list', 'secrets', '--as=jane')).stdout, /^no/);
+  t.match(
+    await ok('auth', 'can-i', '--list', '--as=jane'),
+    /^configmaps +\[\] +\[\] +\[get list\]/m,
+  );
+  t.match(
+    (await run('get', 'secrets', '--as=jane')).stderr,
+    /Error from server \(Forbidden\): secrets is forbidden: User "jane" cannot list resource "secrets"/,
+  );
+  t.match(await ok('describe', 'clusterrole', 'cluster-admin'), /^ +\*\.\* +\[\] +\[\] +\[\*\]/m);
+  await ok('create', 'serviceaccount', 'robot');
+  const token = (await ok('create', 'token', 'robot', '--duration=20m')).trim();
+  const answer = await api.call('GET', '/api/v1/namespaces/default/pods', {
+    as: 'nobody',
+    headers: { Authorization: `Bearer ${token}` },
+  });
+  t.match(answer.json, { code: 403, message: /User "system:serviceaccount:default:robot"/ });
+  t.match(
+    await ok('auth', 'whoami', '--as=jane', '--as-group=people'),
+    /^Groups +\[people system:/m,
+  );
+}
+
+async function amounts(t: Test, { ok, run }: Place): Promise<void> {
+  await ok('create', 'quota', 'tight', '--hard=configmaps=1,pods=2');
+  await ok('create', 'configmap', 'one', '--from-literal=a=b');
+  t.match(
+    (await run('create', 'configmap', 'two')).stderr,
+    /"two" is forbidden: exceeded quota: tight, requested: configmaps=1, used: configmaps=1, limited: configmaps=1/,
+  );
+  await ok('delete', 'quota', 'tight');
+  await ok('create', 'configmap', 'two');
+}
+
+async function plainKinds(t: Test, { ok, run, file }: Place): Promise<void> {
+  const made = await run('create', 'ingress', 'web', '--rule=web.example/*=web:80');
+  t.equal(made.code, 0, made.stderr);
+  t.match(made.stderr, /Warning: spec: stored, but this version of Pier does not route traffic/);
+  t.match(await ok('get', 'ingress'), /^web +<none> +web\.example +80 /m);
+  const policy = `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: closed}
+spec: {podSelector: {}}
+`;
+  const path = await file('policy.yaml', policy);
+  t.match((await run('apply', '-f', path)).stderr, /does not enforce network policies/);
+  t.match(await ok('apply', '-f', path), /unchanged/);
+  t.match(await ok('get', 'netpol'), /^closed +<none> /m);
+  const wrong = await file('wrong.yaml', policy.replace('podSelector', 'podSelecter'));
+  t.match((await run('apply', '-f', wrong)).stderr, /unknown field "spec.podSelecter"/);
+  t.match(await ok('explain', 'networkpolicy', '--recursive'), /^ +policyTypes\t<\[\]string>/m);
+  t.match(await ok('api-resources'), /^events +ev +events\.k8s\.io\/v1 +true +Event$/m);
+}
+
+for (const version of ['current', '1.32'] as const) {
+  const found = findKubectl(version);
+  const skip = 'missing' in found ? found.missing : false;
+  t.test(`kubectl ${version}`, { skip }, async (t) => {
+    if ('missing' in found) return;
+    t.comment(found.version);
+    const place = await placeFor(t, found.path);
+    await t.test('rights and tokens', (t) => rights(t, place));
+    await t.test('quotas', (t) => amounts(t, place));
+    await t.test('kinds that are only stored', (t) => plainKinds(t, place));
+  });
+}
+
+const old = findKubectl('1.20');
+t.test('kubectl 1.20', { skip: 'missing' in old ? old.missing : false }, async (t) => {
+  if ('missing' in old) return;
+  const { ok, run, file } = await placeFor(t, old.path);
+  await ok('create', 'role', 'reader', '--verb=get', '--resource=configmaps');
+  t.match(await ok('get', 'roles'), /^reader +20\d\d-/m);
+  t.match((await run('get', 'configmaps', '--as=jane')).stderr, /User "jane" cannot list/);
+  const path = await file('map.yaml', 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: old}\n');
+  t.match(await ok('apply', '--validate=false', '-f', path), /configmap\/old created/);
+  t.match(await ok('auth', 'can-i', 'delete', 'nodes'), /^yes/);
+});

@@ -1,0 +1,8 @@
+/** The scheduler. One test file (each costs a process), several sources. */
+import './scheduler/filters.ts';
+import './scheduler/fast-path.ts';
+import './scheduler/decisions.ts';
+import './scheduler/packing.ts';
+import './scheduler/preemption.ts';
+import './scheduler/driver.ts';
+import './scheduler/why.ts';
