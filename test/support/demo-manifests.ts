@@ -25,7 +25,10 @@ export function demoPod(name: string, spec: Partial<PodSpec> = {}): Pod {
   };
 }
 
-/** Its pods go to different boards as long as there are enough. */
+/**
+ * Its pods go to different boards, one more on one than on another at most, among the boards that pods may go to. Required:
+ * a mere wish would give way to a board's measured load, which on a busy machine can be anything.
+ */
 export function spreadDeployment(name: string, replicas: number): Deployment {
   const labels = { app: name };
   const { spec } = demoPod(name, {
@@ -33,7 +36,8 @@ export function spreadDeployment(name: string, replicas: number): Deployment {
       {
         maxSkew: 1,
         topologyKey: 'kubernetes.io/hostname',
-        whenUnsatisfiable: 'ScheduleAnyway',
+        whenUnsatisfiable: 'DoNotSchedule',
+        nodeTaintsPolicy: 'Honor',
         labelSelector: { matchLabels: labels },
       },
     ],
