@@ -16,7 +16,10 @@ export class Balancer {
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #open = new Map<string, number>();
+  /** When each was last chosen. A changed service has new backends: they begin anew, in random order. */
+  readonly #turns = new WeakMap<Backend, number>();
   readonly #affinity: AffinityTable;
+  #turn = 0;
 
   constructor(options: { clock: Clock; random: () => number; clientsMax: number }) {
     this.#clock = options.clock;
@@ -29,7 +32,10 @@ export class Balancer {
     const { backends, affinity } = spec;
     if (affinity === undefined) {
       const open = (backend: Backend) => this.#open.get(backendKey(backend)) ?? 0;
-      return chooseBackend(backends, tried, open, this.#random);
+      const turn = (backend: Backend) => this.#turns.get(backend) ?? 0;
+      const next = chooseBackend(backends, tried, open, turn, this.#random);
+      if (next !== undefined) this.#turns.set(next, ++this.#turn);
+      return next;
     }
     const client = `${affinity.key} ${clientIp}`;
     const nowMs = this.#clock.monotonicMs();

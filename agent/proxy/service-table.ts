@@ -74,12 +74,15 @@ export function serviceTable(services: readonly DesiredService[], board: BoardPl
 
 /**
  * Two random choices by open connections: nearly as even as asking all, and no herd runs to a backend that
- * has just become free. Backends in `tried` are left out; undefined when all are.
+ * has just become free. Where both have the same, of all that have it the one chosen longest ago: a few requests in a row
+ * reach every idle pod. Backends in `tried` are left out; undefined when all are.
  */
 export function chooseBackend(
   backends: readonly Backend[],
   tried: ReadonlySet<Backend>,
   openConnections: (backend: Backend) => number,
+  /** Which choice it last was, counted up from 1; 0: none yet. */
+  lastTurn: (backend: Backend) => number,
   random: () => number,
 ): Backend | undefined {
   const left = tried.size === 0 ? backends : backends.filter((backend) => !tried.has(backend));
@@ -89,7 +92,13 @@ export function chooseBackend(
   const second = (first + 1 + Math.floor(random() * (left.length - 1))) % left.length;
   const [a, b] = [left[first], left[second]];
   if (a === undefined || b === undefined) return a ?? b;
-  return openConnections(b) < openConnections(a) ? b : a;
+  const open = openConnections(a);
+  if (openConnections(b) !== open) return openConnections(b) < open ? b : a;
+  let longest = a;
+  for (const one of left) {
+    if (lastTurn(one) < lastTurn(longest) && openConnections(one) === open) longest = one;
+  }
+  return longest;
 }
 
 /**

@@ -8,6 +8,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
+import { Balancer } from '../../agent/proxy/balancer.ts';
 import { listeningInodes, portHolder } from '../../agent/proxy/port-holder.ts';
 import { ServiceProxy } from '../../agent/proxy/service-proxy.ts';
 import {
@@ -425,6 +426,21 @@ t.test('the service table follows the rules of Kubernetes', async (t) => {
   });
 });
 
+t.test('idle backends take turns, so that a few requests reach each', async (t) => {
+  const backends = ['a', 'b', 'c'].map((ip) => ({ ip, port: 1 }));
+  const [spec] = serviceTable([service({})], BOARD).listeners.values();
+  if (spec === undefined) throw new Error('no listener');
+  const balancer = new Balancer({ clock: systemClock, random: Math.random, clientsMax: 1 });
+  const ask = () => balancer.choose({ ...spec, backends }, new Set(), '192.0.2.1');
+  for (let round = 0; round < 100; round++) {
+    t.equal(new Set([ask(), ask(), ask()]).size, 3);
+  }
+  const [busy] = backends;
+  if (busy !== undefined) balancer.count(busy, 1);
+  const answers = Array.from({ length: 300 }, () => ask()?.ip);
+  t.notOk(answers.includes('a'), 'a busy one waits while another is idle');
+});
+
 t.test(
   'a backend is chosen by open connections, and by client where affinity is asked',
   async (t) => {
@@ -435,12 +451,13 @@ t.test(
       ['c', 9],
     ]);
     const open = ({ ip }: Backend) => load.get(ip) ?? 0;
+    const never = () => 0;
     let chosen = 0;
     for (let index = 0; index < 300; index++) {
-      if (chooseBackend(backends, new Set(), open, Math.random)?.ip === 'b') chosen++;
+      if (chooseBackend(backends, new Set(), open, never, Math.random)?.ip === 'b') chosen++;
     }
     t.ok(chosen > 150, `the idle one is chosen in two of three cases: ${chosen} of 300`);
-    t.equal(chooseBackend(backends, new Set(backends), open, Math.random), undefined);
+    t.equal(chooseBackend(backends, new Set(backends), open, never, Math.random), undefined);
     const clients = Array.from({ length: 300 }, (_, index) => `192.0.2.${index}`);
     const before = clients.map((client) => stickyBackend(backends, new Set(), client));
     t.same(
