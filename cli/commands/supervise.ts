@@ -27,7 +27,8 @@ export function startChild(
   const child = spawn(process.execPath, [script, ...args], {
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    env,
+    // As in the systemd units: one arena of malloc for all threads instead of one for each saves a MiB or two.
+    env: { MALLOC_ARENA_MAX: '1', ...env },
   });
   const log = createWriteStream(logFile, { flags: 'a', mode: 0o600 });
   const tail: string[] = [];

@@ -207,7 +207,9 @@ export class Lab {
   }
 
   #start(board: Board, part: string, args: readonly string[]): ChildProcess {
-    const child = board.spawn(process.execPath, args, { env: this.#env });
+    // MALLOC_ARENA_MAX: as in the systemd units.
+    const env = { MALLOC_ARENA_MAX: '1', ...this.#env };
+    const child = board.spawn(process.execPath, args, { env });
     const log = createWriteStream(join(this.dir, `${board.name}-${part}.log`), { flags: 'a' });
     child.stdout?.pipe(log, { end: false });
     child.stderr?.pipe(log, { end: false });
