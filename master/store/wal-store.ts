@@ -15,7 +15,6 @@ import { encodeFormatFile, FORMAT_FILE, segmentName } from './directory.ts';
 import {
   type Disk,
   type DiskLock,
-  isNoSpace,
   nodeDisk,
   writeFileAtomically,
   writeFully,
@@ -23,9 +22,9 @@ import {
 import { Draft } from './draft.ts';
 import { createSegment, Log } from './log.ts';
 import { DEFAULT_HISTORY, type Mvcc } from './mvcc.ts';
+import { explainOpening } from './open-problem.ts';
 import { type LastFrame, type Recovered, recover } from './recovery.ts';
 import {
-  NoSpaceError,
   type RangeRequest,
   type RangeResult,
   StoreBusyError,
@@ -62,14 +61,21 @@ const GROUP_TXNS_MAX = 1024;
 const GROUP_BYTES_MAX = 1024 * 1024;
 
 /**
- * Opens the store in `directory`, making it when there is none. Throws StoreLockedError,
- * StoreDamagedError, NoSpaceError (opening writes a few bytes).
+ * Opens the store in `directory`, making it when there is none. Throws StoreLockedError, StoreDamagedError,
+ * NoSpaceError (opening writes a few bytes), or an Error that says what is wrong with the file system.
  */
 export async function openWalStore(
   directory: string,
   options: WalStoreOptions = {},
 ): Promise<WalStore> {
-  const disk = options.disk ?? nodeDisk;
+  try {
+    return await open(directory, options, options.disk ?? nodeDisk);
+  } catch (error) {
+    throw explainOpening(directory, error);
+  }
+}
+
+async function open(directory: string, options: WalStoreOptions, disk: Disk): Promise<WalStore> {
   await disk.makeDirectory(directory);
   const lock = await disk.lock(directory);
   try {
@@ -87,10 +93,7 @@ export async function openWalStore(
     return new OpenWalStore({ disk, directory, lock, log, recovered, starts, newSalt }, options);
   } catch (error) {
     await lock.release();
-    if (!isNoSpace(error)) throw error;
-    throw new NoSpaceError(`the disk of ${directory} is full, the store cannot be opened`, {
-      cause: error,
-    });
+    throw error;
   }
 }
 

@@ -308,10 +308,8 @@ async function lifeTests(t: Test, harness: ContractHarness): Promise<void> {
 
   await t.test('a stop lets a container end by itself', async (t) => {
     const id = await startIn(harness, sandboxId, {});
-    const startedAt = performance.now();
-    await runtime.stopContainer(id, 15);
-    t.ok(performance.now() - startedAt < 10_000, 'well before the grace period ended');
-    t.equal((await reached(runtime, id, 'exited')).exitCode, 143);
+    await runtime.stopContainer(id, 60);
+    t.equal((await reached(runtime, id, 'exited')).exitCode, 143, 'by SIGTERM');
     await runtime.removeContainer(id);
   });
 
@@ -575,13 +573,11 @@ async function imageTests(t: Test, { runtime, image }: ContractHarness): Promise
   });
 
   await t.test('a pull from nowhere fails with the words of the engine', async (t) => {
-    const startedAt = performance.now();
     const error = await runtime.pullImage('127.0.0.1:1/nothing:1', signal).then(
       () => undefined,
       (reason: unknown) => reason,
     );
     t.ok(error instanceof ImagePullError);
     t.match(String(error), /127\.0\.0\.1:1.*refused/);
-    t.ok(performance.now() - startedAt < 60_000);
   });
 }

@@ -95,7 +95,7 @@ async function agentKilled(t: Test, place: Place): Promise<void> {
   t.same(await containers(lab.board(2)), before, 'one that returns at once has lost nothing');
   const killedAt = performance.now();
   await lab.end(2, 'agent', 'SIGKILL');
-  await untilReady(place, 2, false, 5_000);
+  await untilReady(place, 2, false);
   t.comment(`NotReady after ${secondsSince(killedAt)} s`);
   await lab.until('the node port leaves its pods out', async () => {
     const names = await answering(lab.board(1), nodePort(lab.board(1)));
@@ -134,7 +134,7 @@ async function plugPulled(t: Test, place: Place): Promise<void> {
   // Without the cable not even the kernel says goodbye: a board without power is silent.
   await lab.cable(3, false);
   await lab.powerOff(3);
-  await untilReady(place, 3, false, 20_000);
+  await untilReady(place, 3, false);
   t.comment(`NotReady after ${secondsSince(pulledAt)} s`);
   await lab.until('its pods are ready elsewhere', async () => {
     const left = await webPods(kubectl);
@@ -442,19 +442,14 @@ async function untilAvailable({ lab, kubectl }: Place): Promise<void> {
   });
 }
 
-async function untilReady(
-  { lab, kubectl }: Place,
-  index: number,
-  wanted: boolean,
-  waitMs?: number,
-): Promise<void> {
+async function untilReady({ lab, kubectl }: Place, index: number, wanted: boolean): Promise<void> {
   const what = `board${index} is ${wanted ? 'Ready' : 'NotReady'}`;
   const check = async () => {
     const node = await kubectl.get<Node>('node', `board${index}`);
     const ready = node.status?.conditions?.find(({ type }) => type === 'Ready');
     return (ready?.status === 'True') === wanted || JSON.stringify(ready);
   };
-  await lab.until(what, check, waitMs);
+  await lab.until(what, check);
 }
 
 function secondsSince(startedAt: number): string {

@@ -2,12 +2,13 @@
  * The Store contract, held against both stores; a property test against a plain model; and what the
  * durable store does with real files: modes, lock, restart, repair, backup.
  */
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import tap from 'tap';
 import { readBackup } from '../../master/store/backup.ts';
 import { crc32c } from '../../master/store/crc32c.ts';
-import { nodeDisk } from '../../master/store/disk.ts';
+import { type Disk, nodeDisk } from '../../master/store/disk.ts';
 import { importBackup, repairStore, verifyStore } from '../../master/store/inspect.ts';
 import { KeyIndex } from '../../master/store/key-index.ts';
 import { StoreLockedError } from '../../master/store/lock.ts';
@@ -415,6 +416,39 @@ t.test('the durable store on real files', async (t) => {
     const life = await importBackup(third, nodeDisk, backup, later);
     t.ok(life.epoch > 2 && life.revision > last, 'the same backup twice is no same life');
   });
+});
+
+const notRoot = process.getuid?.() === 0 ? false : 'mounting a tmpfs needs root';
+
+t.test('says what is wrong with a file system it cannot use', async (t) => {
+  t.test('a card that has become read-only', { skip: notRoot }, async (t) => {
+    const directory = await temporaryDirectory(t);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'pier-test', directory]);
+    t.teardown(() => execFileSync('umount', ['--lazy', directory]));
+    const store = await openWalStore(directory);
+    await write(store, put('/a', 'kept'));
+    await store.close();
+    execFileSync('mount', ['-o', 'remount,ro', directory]);
+    await t.rejects(openWalStore(directory), { message: /is read-only.*`pier store dump`/ });
+    execFileSync('mount', ['-o', 'remount,rw', directory]);
+    const again = await openWalStore(directory);
+    t.equal(text((await again.range({ start: '/a' })).kvs[0]), 'kept');
+    await again.close();
+  });
+
+  // A simulated disk: FAT and FUSE cannot be mounted everywhere.
+  const failing = (problem: object): Disk => {
+    const disk = new SimDisk();
+    disk.lock = () => Promise.reject(Object.assign(new Error('as the kernel says'), problem));
+    return disk;
+  };
+  for (const code of ['EPERM', 'ENOSYS']) {
+    const disk = failing({ code, syscall: 'listen' });
+    const message = new RegExp(`cannot hold Unix sockets \\(${code}\\).*ext4`);
+    await t.rejects(openWalStore('/data', { disk }), { message });
+  }
+  const forbidden = failing({ code: 'EACCES', syscall: 'open' });
+  await t.rejects(openWalStore('/data', { disk: forbidden }), { message: /may not be written/ });
 });
 
 t.test('the durable store writes what it must and no more', async (t) => {
