@@ -49,5 +49,5 @@ console.error(`pier: built dist/ (${(bytes / 1024 / 1024).toFixed(1)} MiB)`);
 function toAscii(file) {
   const text = readFileSync(file, 'utf8');
   const escaped = (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  writeFileSync(file, text.replace(/[^\x00-\x7f]/g, escaped));
+  writeFileSync(file, text.replace(/[\u0080-\uffff]/g, escaped));
 }

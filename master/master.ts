@@ -26,6 +26,7 @@ import { startControllers } from './controllers/controllers.ts';
 import { ApiEventRecorder } from './controllers/events.ts';
 import { DEFAULT_LIFECYCLE_OPTIONS } from './controllers/node-lifecycle.ts';
 import { startFleet } from './fleet/fleet.ts';
+import { collectGarbage } from './garbage.ts';
 import { SharedInformers } from './informer/shared.ts';
 import { ensurePki, type Pki, writeKubeconfig } from './pki/pki.ts';
 import { writePrivateFile } from './pki/private-file.ts';
@@ -76,6 +77,7 @@ export async function startMaster(config: MasterConfig, log: Logger): Promise<Ma
     // Before anything listens: who sees a ready master finds the way to it.
     await describeCluster(config, pki, store.clusterId);
     await assemble({ config, log, registry, pki, closers, store });
+    collectGarbage();
     log.info(
       {
         api: config.apiPort,

@@ -30,6 +30,8 @@ export interface Disk {
   list(path: string): Promise<string[] | undefined>;
   /** The whole file; undefined when there is none. */
   read(path: string): Promise<Uint8Array | undefined>;
+  /** The file bit by bit, for big ones; a piece is valid until the next is asked for. Undefined when there is none. */
+  readPieces(path: string): Promise<AsyncIterable<Uint8Array> | undefined>;
   /** Makes an empty file (an existing one is emptied) for writing. */
   create(path: string): Promise<DiskFile>;
   /** Opens an existing file for writing in place. */
@@ -160,6 +162,21 @@ async function readWhole(path: string): Promise<Uint8Array> {
   }
 }
 
+const PIECE_BYTES = 256 * 1024;
+
+async function* piecesOf(handle: fs.promises.FileHandle): AsyncGenerator<Uint8Array> {
+  try {
+    const piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
+    for (;;) {
+      const { bytesRead } = await handle.read(piece, 0, piece.length);
+      if (bytesRead === 0) return;
+      yield piece.subarray(0, bytesRead);
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
 async function orUndefined<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;
@@ -176,6 +193,7 @@ export const nodeDisk: Disk = {
   },
   list: (path) => orUndefined(fs.promises.readdir(path)),
   read: (path) => orUndefined(readWhole(path)),
+  readPieces: (path) => orUndefined(fs.promises.open(path, 'r').then(piecesOf)),
   create: async (path) => new NodeFile(await open(path, 'w', 0o600)),
   open: async (path) => new NodeFile(await open(path, 'r+')),
   rename: (from, to) => fs.promises.rename(from, to),

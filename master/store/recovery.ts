@@ -30,7 +30,7 @@ import {
   type SegmentHeader,
 } from './record.ts';
 import { type ScanResult, scanSegment } from './scan.ts';
-import { decodeSnapshot } from './snapshot.ts';
+import { SnapshotDecoder } from './snapshot.ts';
 import type { KeyValue, StoreEvent } from './store.ts';
 import { ValuePacker } from './value-packer.ts';
 
@@ -187,11 +187,13 @@ class Recovery {
   }
 
   async #loadSnapshot(file: string, number: number, identity: Identity): Promise<void> {
-    const data = await this.#disk.read(`${this.#directory}/${file}`);
-    if (data === undefined) throw new DamageError(this.#directory, file, 0, 'it is missing');
+    const pieces = await this.#disk.readPieces(`${this.#directory}/${file}`);
+    if (pieces === undefined) throw new DamageError(this.#directory, file, 0, 'it is missing');
     const kvs: KeyValue[] = [];
+    const decoder = new SnapshotDecoder((kv) => kvs.push(kv));
+    for await (const piece of pieces) this.#decode(file, () => decoder.push(piece));
     const header = this.#decode(file, () => {
-      const decoded = decodeSnapshot(data, (kv) => kvs.push(kv));
+      const decoded = decoder.end();
       if (decoded.segment !== number)
         throw new FormatError('its number is not the one in its name');
       checkIdentity(decoded, identity);

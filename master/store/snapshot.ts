@@ -81,21 +81,120 @@ export function* encodeSnapshot(
 
 /** Reads and checks the whole file. Throws FormatError with the offset. Values have own memory. */
 export function decodeSnapshot(data: Uint8Array, each: (kv: KeyValue) => void): SnapshotHeader {
-  const bytes = asBuffer(data);
-  const header = decodeHeader(bytes);
-  let at = SNAPSHOT_HEADER_BYTES;
-  let keys = 0;
-  const packer = new ValuePacker();
-  for (let number = 0; ; number++) {
-    const length = checkBlock(bytes, at, number, header.salt);
-    at += BLOCK_HEADER_BYTES;
-    if (length === 0) break;
-    const end = at + length;
-    for (; at < end; keys++) at = readEntry(bytes, at, end, packer, each);
+  const decoder = new SnapshotDecoder(each);
+  decoder.push(data);
+  return decoder.end();
+}
+
+/**
+ * The same for a file that comes in pieces of any size, so that a big one never is in memory as a whole. `push` keeps nothing of
+ * a piece; `end` says that there are no more.
+ */
+export class SnapshotDecoder {
+  readonly #each: (kv: KeyValue) => void;
+  readonly #packer = new ValuePacker();
+  #header: SnapshotHeader | undefined;
+  #blocks = 0;
+  #keys = 0;
+  #footer = false;
+  /** Where in the file the first byte is that was not understood yet. */
+  #at = 0;
+  /** From there on: what waits for the rest of its block. */
+  #waiting = Buffer.alloc(0);
+  #waitingBytes = 0;
+
+  constructor(each: (kv: KeyValue) => void) {
+    this.#each = each;
   }
-  if (at !== bytes.length) throw new FormatError(`bytes follow the footer at offset ${at}`);
-  if (keys !== header.keys) throw new FormatError(`it has ${keys} keys of ${header.keys}`);
-  return header;
+
+  push(piece: Uint8Array): void {
+    const bytes = this.#waitingBytes === 0 ? asBuffer(piece) : this.#append(piece);
+    const used = this.#decode(bytes);
+    this.#at += used;
+    const left = bytes.length - used;
+    if (left > this.#waiting.length) {
+      const grown = Buffer.allocUnsafeSlow(left * 2);
+      bytes.copy(grown, 0, used);
+      this.#waiting = grown;
+    } else {
+      bytes.copy(this.#waiting, 0, used);
+    }
+    this.#waitingBytes = left;
+  }
+
+  /** Throws FormatError when the file is not whole. */
+  end(): SnapshotHeader {
+    const at = this.#at;
+    const bytes = this.#waiting.subarray(0, this.#waitingBytes);
+    if (this.#header === undefined) return decodeHeader(bytes);
+    if (!this.#footer) {
+      if (bytes.length >= BLOCK_HEADER_BYTES) throw badBlock(at);
+      throw new FormatError(`it ends at offset ${at + bytes.length}, before its footer`);
+    }
+    const { keys } = this.#header;
+    if (this.#keys !== keys) throw new FormatError(`it has ${this.#keys} keys of ${keys}`);
+    return this.#header;
+  }
+
+  #append(piece: Uint8Array): Buffer {
+    const length = this.#waitingBytes + piece.length;
+    if (length > this.#waiting.length) {
+      const grown = Buffer.allocUnsafeSlow(length * 2);
+      this.#waiting.copy(grown, 0, 0, this.#waitingBytes);
+      this.#waiting = grown;
+    }
+    this.#waiting.set(piece, this.#waitingBytes);
+    return this.#waiting.subarray(0, length);
+  }
+
+  /** Takes what is whole from the start of `bytes`; returns how many bytes that was. */
+  #decode(bytes: Buffer): number {
+    let at = 0;
+    if (this.#header === undefined) {
+      if (bytes.length < SNAPSHOT_HEADER_BYTES) return 0;
+      this.#header = decodeHeader(bytes);
+      at = SNAPSHOT_HEADER_BYTES;
+    }
+    const { salt } = this.#header;
+    while (!this.#footer && at + BLOCK_HEADER_BYTES <= bytes.length) {
+      const body = at + BLOCK_HEADER_BYTES;
+      const end = body + bytes.readUInt32LE(at);
+      const number = bytes.readUInt32LE(at + 4);
+      if (number !== this.#blocks) throw badBlock(this.#at + at);
+      if (end > bytes.length) break;
+      if (bytes.readUInt32LE(at + 8) !== blockCrc(bytes, at, end, salt)) {
+        throw badBlock(this.#at + at);
+      }
+      this.#blocks++;
+      this.#footer = end === body;
+      for (at = body; at < end; this.#keys++) at = this.#entry(bytes, at, end);
+    }
+    if (this.#footer && at < bytes.length) {
+      throw new FormatError(`bytes follow the footer at offset ${this.#at + at}`);
+    }
+    return at;
+  }
+
+  #entry(bytes: Buffer, at: number, end: number): number {
+    const keyAt = at + ENTRY_FIXED_BYTES;
+    const valueAt = keyAt + (keyAt <= end ? bytes.readUInt16LE(at) : 0);
+    const next = valueAt + (keyAt <= end ? bytes.readUInt32LE(at + 2) : 0);
+    if (keyAt > end || next > end) {
+      throw new FormatError(`the entry at offset ${this.#at + at} leaves its block`);
+    }
+    this.#each({
+      key: bytes.toString('latin1', keyAt, valueAt),
+      value: this.#packer.copy(viewOf(bytes, valueAt, next)),
+      createRevision: readU48(bytes, at + 6),
+      modRevision: readU48(bytes, at + 12),
+      version: readU48(bytes, at + 18),
+    });
+    return next;
+  }
+}
+
+function badBlock(offset: number): FormatError {
+  return new FormatError(`the block at offset ${offset} has a wrong checksum`);
 }
 
 function encodeHeader(header: SnapshotHeader): Buffer {
@@ -147,20 +246,6 @@ function blockCrc(bytes: Buffer, at: number, end: number, salt: number): number 
   return crc32c(bytes, at + BLOCK_HEADER_BYTES, end, crc32c(bytes, at, at + 8, salt));
 }
 
-/** The length of the block's body, when block number and checksum are right. */
-function checkBlock(bytes: Buffer, at: number, number: number, salt: number): number {
-  if (at + BLOCK_HEADER_BYTES > bytes.length) {
-    throw new FormatError(`it ends at offset ${bytes.length}, before its footer`);
-  }
-  const end = at + BLOCK_HEADER_BYTES + bytes.readUInt32LE(at);
-  const good =
-    end <= bytes.length &&
-    bytes.readUInt32LE(at + 4) === number &&
-    bytes.readUInt32LE(at + 8) === blockCrc(bytes, at, end, salt);
-  if (!good) throw new FormatError(`the block at offset ${at} has a wrong checksum`);
-  return end - at - BLOCK_HEADER_BYTES;
-}
-
 function writeEntry(block: Buffer, start: number, kv: KeyValue): number {
   block.writeUInt16LE(kv.key.length, start);
   block.writeUInt32LE(kv.value.length, start + 2);
@@ -171,26 +256,4 @@ function writeEntry(block: Buffer, start: number, kv: KeyValue): number {
   block.write(kv.key, start + ENTRY_FIXED_BYTES, 'latin1');
   block.set(kv.value, valueAt);
   return valueAt + kv.value.length;
-}
-
-function readEntry(
-  bytes: Buffer,
-  at: number,
-  end: number,
-  packer: ValuePacker,
-  each: (kv: KeyValue) => void,
-): number {
-  const keyAt = at + ENTRY_FIXED_BYTES;
-  const valueAt = keyAt + (keyAt <= end ? bytes.readUInt16LE(at) : 0);
-  const next = valueAt + (keyAt <= end ? bytes.readUInt32LE(at + 2) : 0);
-  if (keyAt > end || next > end)
-    throw new FormatError(`the entry at offset ${at} leaves its block`);
-  each({
-    key: bytes.toString('latin1', keyAt, valueAt),
-    value: packer.copy(viewOf(bytes, valueAt, next)),
-    createRevision: readU48(bytes, at + 6),
-    modRevision: readU48(bytes, at + 12),
-    version: readU48(bytes, at + 18),
-  });
-  return next;
 }

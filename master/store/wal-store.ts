@@ -12,13 +12,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import type { BackupFiles } from './backup.ts';
 import { Compactor } from './compactor.ts';
 import { encodeFormatFile, FORMAT_FILE, segmentName } from './directory.ts';
-import {
-  type Disk,
-  type DiskLock,
-  nodeDisk,
-  writeFileAtomically,
-  writeFully,
-} from './disk.ts';
+import { type Disk, type DiskLock, nodeDisk, writeFileAtomically, writeFully } from './disk.ts';
 import { Draft } from './draft.ts';
 import { createSegment, Log } from './log.ts';
 import { DEFAULT_HISTORY, type Mvcc } from './mvcc.ts';

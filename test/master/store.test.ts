@@ -5,6 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import { dirname } from 'node:path';
 import tap from 'tap';
 import { readBackup } from '../../master/store/backup.ts';
 import { crc32c } from '../../master/store/crc32c.ts';
@@ -422,7 +423,7 @@ const notRoot = process.getuid?.() === 0 ? false : 'mounting a tmpfs needs root'
 
 t.test('says what is wrong with a file system it cannot use', async (t) => {
   t.test('a card that has become read-only', { skip: notRoot }, async (t) => {
-    const directory = await temporaryDirectory(t);
+    const directory = dirname(await temporaryDirectory(t));
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'pier-test', directory]);
     t.teardown(() => execFileSync('umount', ['--lazy', directory]));
     const store = await openWalStore(directory);

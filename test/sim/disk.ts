@@ -138,6 +138,13 @@ function pick<T>(list: readonly T[], random: Random): T {
   return list[Math.floor(random() * list.length)] as T;
 }
 
+/** Of odd sizes, so that headers and blocks are cut everywhere. */
+async function* slices(data: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0, length = 1; at < data.length; at += length, length = (length * 7) % 10_007) {
+    yield data.subarray(at, at + length);
+  }
+}
+
 type NameChange = (names: Map<string, Inode>) => void;
 
 export class SimDisk implements Disk {
@@ -223,6 +230,11 @@ export class SimDisk implements Disk {
 
   async read(path: string): Promise<Uint8Array | undefined> {
     return this.#names.get(path)?.current;
+  }
+
+  async readPieces(path: string): Promise<AsyncIterable<Uint8Array> | undefined> {
+    const data = await this.read(path);
+    return data && slices(data);
   }
 
   async create(path: string): Promise<DiskFile> {
