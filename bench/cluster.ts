@@ -85,8 +85,16 @@ export function isPodReady(pod: Pod): boolean {
 export const DEPLOYMENTS = '/apis/apps/v1/namespaces/default/deployments';
 export const PODS = '/api/v1/namespaces/default/pods';
 
-/** The demo image, as docs/examples/hello.yaml has it; `app` is its label. */
+/** The demo image, as docs/examples/hello.yaml has it, in equal parts on all boards; `app` is its label. */
 export function deploymentOf(app: string, replicas: number): Deployment {
+  const spread = {
+    maxSkew: 1,
+    topologyKey: 'kubernetes.io/hostname',
+    whenUnsatisfiable: 'DoNotSchedule',
+    nodeTaintsPolicy: 'Honor',
+    labelSelector: { matchLabels: { app } },
+  };
+  const spec = { ...podSpec(), topologySpreadConstraints: [spread] };
   return {
     apiVersion: 'apps/v1',
     kind: 'Deployment',
@@ -94,7 +102,7 @@ export function deploymentOf(app: string, replicas: number): Deployment {
     spec: {
       replicas,
       selector: { matchLabels: { app } },
-      template: { metadata: { labels: { app } }, spec: podSpec() },
+      template: { metadata: { labels: { app } }, spec },
     },
   };
 }
