@@ -33,6 +33,8 @@ export interface RuntimeSettings {
 const CRI_SOCKETS = ['/run/containerd/containerd.sock', '/run/crio/crio.sock'] as const;
 const DOCKER_SOCKET = '/run/docker.sock';
 const PODMAN_SOCKET = '/run/podman/podman.sock';
+const HOW_TO_INSTALL =
+  '"apt-get install podman runc netavark" installs it; or name an engine that runs here by --runtime cri or docker';
 /** For a first look at an engine that may only be a socket without anybody behind it. */
 const LOOK_MS = 3_000;
 
@@ -50,7 +52,7 @@ export interface EngineChoice {
   readonly passedOver: readonly string[];
 }
 
-/** The decision alone. With nothing usable it is podman, whose start says what to do. */
+/** The decision alone. With nothing usable it is podman. */
 export async function decideEngine(
   settings: Pick<RuntimeSettings, 'name' | 'criSocket' | 'dockerSocket' | 'podman'>,
   { remembered, problem }: EngineFindings,
@@ -79,7 +81,10 @@ function impliedBy(
   return settings.dockerSocket === undefined ? undefined : 'docker';
 }
 
-/** Not started yet. Throws what the disk throws. */
+/**
+ * Not started yet. Throws what the disk throws, and on a board that never had an engine an Error that says how to install one: later a
+ * missing engine must not take the board's services with it (engine-start.ts).
+ */
 export async function chooseRuntime(settings: RuntimeSettings, log: Logger): Promise<Runtime> {
   const file = join(settings.stateDir, 'runtime');
   const remembered = await readChoice(file);
@@ -88,6 +93,10 @@ export async function chooseRuntime(settings: RuntimeSettings, log: Logger): Pro
     problem: (name) => problemOf(name, settings),
   });
   const { name, why, passedOver } = choice;
+  if (remembered === undefined && name === 'podman' && settings.podman.socketPath === undefined) {
+    const problem = await problemOf('podman', settings);
+    if (problem !== undefined) throw new Error(`${problem}: ${HOW_TO_INSTALL}`);
+  }
   log.info({ runtime: name, why, passedOver }, 'container engine chosen');
   if (remembered !== undefined && remembered !== name) {
     log.warn(

@@ -1,5 +1,6 @@
 /** What of the engines needs no engine: which one is chosen, wire formats, parsers. Imported by runtime.test.ts. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -84,6 +85,27 @@ t.test('the choice is remembered on the disk; another one is said', async (t) =>
   t.match(said.join(''), /remove them there/);
   await writeFile(join(dir, 'state/runtime'), 'nonsense');
   t.equal(await choose('docker'), 'docker');
+});
+
+const podmanRuns = existsSync('/run/podman/podman.sock') && 'podman runs as a service here';
+
+t.test('a new board without an engine is told what to install', { skip: podmanRuns }, async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'pier-choice-'));
+  t.teardown(() => rm(dir, { recursive: true }));
+  const path = process.env.PATH;
+  t.teardown(() => Object.assign(process.env, { PATH: path }));
+  process.env.PATH = dir;
+  const log = pino({ level: 'silent' });
+  const stateDir = join(dir, 'state');
+  const settings = { ...NOTHING_ASKED, dataDir: dir, stateDir, runDir: dir };
+  const starting = chooseRuntime({ ...settings, name: 'podman' }, log);
+  await t.rejects(starting, { message: /podman is not installed: "apt-get install podman/ });
+  // One that has run pods goes on without it: its services must not stop.
+  await mkdir(stateDir);
+  await writeFile(join(stateDir, 'runtime'), 'podman');
+  const runtime = await chooseRuntime(settings, log);
+  t.equal(runtime.name, 'podman');
+  await runtime.stop();
 });
 
 t.test('messages of protobuf: what was written is read, hostile bytes are refused', async (t) => {
