@@ -307,7 +307,9 @@ async function lifeTests(t: Test, harness: ContractHarness): Promise<void> {
   });
 
   await t.test('a stop lets a container end by itself', async (t) => {
-    const id = await startIn(harness, sandboxId, {});
+    const id = await startIn(harness, sandboxId, { print: ['ready'] });
+    // The first process of a container does not even die of a SIGTERM before it has its handler.
+    await eventually('the trap', async () => (await readLog(runtime, id)) || undefined);
     await runtime.stopContainer(id, 60);
     t.equal((await reached(runtime, id, 'exited')).exitCode, 143, 'by SIGTERM');
     await runtime.removeContainer(id);
