@@ -10,14 +10,14 @@ import type { Logger } from 'pino';
 import { CriEngine } from './cri/engine.ts';
 import { criEvents, type Owner } from './cri/events.ts';
 import { execute } from './cri/exec.ts';
-import { GrpcSocket, isNotFound } from './cri/grpc.ts';
+import { GrpcSocket } from './cri/grpc.ts';
 import { imageStatus, pullImage } from './cri/images.ts';
 import type { ImageSettings } from './cri/import.ts';
 import { LogKeeper } from './cri/log-keeper.ts';
 import { isWithin, networkReady, prefixOf, writeNetwork } from './cri/network.ts';
 import { importImage } from './cri/own-images.ts';
 import { CRI, type Method } from './cri/proto.ts';
-import { readContainer, readPid, readSandbox, readStatus, type StatusFacts } from './cri/read.ts';
+import { readContainer, readSandbox, readStatus, type StatusFacts } from './cri/read.ts';
 import {
   type CriPlace,
   containerConfig,
@@ -25,16 +25,19 @@ import {
   sandboxConfig,
   sandboxConfigAgain,
 } from './cri/spec.ts';
+import { allowNotFound, criStats } from './cri/stats.ts';
+import { criAttach, criExec, type Dial, dialTcp, type Streaming } from './cri/streaming.ts';
 import type { Decoded, Encodable, MessageTable } from './cri/wire.ts';
 import { Limiter } from './limiter.ts';
 import { readLogFile } from './log-file.ts';
 import { PodFiles, podHosts } from './pod-files.ts';
 import { gatewayOf } from './podman-network.ts';
-import { ProcessStats } from './process-stats.ts';
+import type { ProcessStats } from './process-stats.ts';
 import {
   type Container,
   type ContainerSpec,
   type ContainerStats,
+  type ExecOptions,
   type ExecSession,
   type ExecuteOptions,
   type ExecuteResult,
@@ -46,6 +49,7 @@ import {
   type RuntimeEvent,
   type Sandbox,
   type SandboxSpec,
+  type StreamOptions,
 } from './runtime.ts';
 
 export interface CriRuntimeOptions {
@@ -60,6 +64,8 @@ export interface CriRuntimeOptions {
   readonly logLookMs?: number;
   /** How long a call waits for an engine that is being restarted; default 10 s. */
   readonly connectMs?: number;
+  /** Where the engine's loopback is; default: here. */
+  readonly dial?: Dial;
   readonly log?: Logger;
 }
 
@@ -74,9 +80,6 @@ const ENDED_LOOK_MS = 500;
 
 type Entry = Pick<Sandbox, 'podUid'> & { readonly logPath?: string };
 
-const NO_STREAMS =
-  'exec and attach do not work with containerd yet: run this board with podman or Docker for them';
-
 export class CriRuntime implements Runtime {
   readonly name = 'cri';
   readonly #options: CriRuntimeOptions;
@@ -86,6 +89,7 @@ export class CriRuntime implements Runtime {
   readonly #logs: LogKeeper;
   readonly #stats: ProcessStats;
   readonly #engine: CriEngine;
+  readonly #streaming: Streaming;
   /** Length of the pod network's prefix; known once ensureNetwork was called. */
   #prefix: number | undefined;
   readonly #sandboxes = new Map<string, Sandbox>();
@@ -101,6 +105,7 @@ export class CriRuntime implements Runtime {
     this.#options = options;
     this.#grpc = new GrpcSocket(options.socketPath, options.connectMs);
     this.#engine = new CriEngine(this.#grpc, options.log);
+    this.#streaming = { grpc: this.#grpc, dial: options.dial ?? dialTcp };
     this.#hosts = new PodFiles(`${options.runDir}/hosts`);
     this.#logs = new LogKeeper({
       bytesMax: options.logBytesMax ?? LOG_BYTES_MAX,
@@ -109,10 +114,7 @@ export class CriRuntime implements Runtime {
       reopen: (id) => this.#grpc.call(CRI.reopenContainerLog, { containerId: id }),
       log: options.log,
     });
-    this.#stats = new ProcessStats({
-      pidOf: (id) => this.#pidOf(id),
-      ask: (id) => this.#askStats(id),
-    });
+    this.#stats = criStats((method, request) => this.#call(method, request, true));
   }
 
   /** Which engine it is, as Kubernetes names it: "containerd" or "cri-o". */
@@ -302,12 +304,12 @@ export class CriRuntime implements Runtime {
     return execute(this.#grpc, id, command, options);
   }
 
-  async exec(): Promise<ExecSession> {
-    throw new RuntimeError(NO_STREAMS);
+  exec(id: string, options: ExecOptions): Promise<ExecSession> {
+    return criExec(this.#streaming, id, options);
   }
 
-  async attach(): Promise<ExecSession> {
-    throw new RuntimeError(NO_STREAMS);
+  attach(id: string, options: StreamOptions): Promise<ExecSession> {
+    return criAttach(this.#streaming, id, options);
   }
 
   stats(ids: readonly string[]): Promise<ContainerStats[]> {
@@ -374,27 +376,4 @@ export class CriRuntime implements Runtime {
       await delay(ENDED_LOOK_MS, undefined, { signal }).catch(() => undefined);
     }
   }
-
-  async #pidOf(id: string): Promise<number | undefined> {
-    const request = { containerId: id, verbose: true };
-    const answer = await this.#call(CRI.containerStatus, request, true).catch(allowNotFound);
-    return answer === undefined ? undefined : readPid(answer.info);
-  }
-
-  async #askStats(id: string): Promise<ContainerStats | undefined> {
-    const request = { containerId: id };
-    const answer = await this.#call(CRI.containerStats, request, true).catch(allowNotFound);
-    const { cpu, memory } = answer?.stats ?? {};
-    if (cpu === undefined) return undefined;
-    return {
-      containerId: id,
-      cpuNanos: cpu.usageCoreNanoSeconds?.value ?? 0,
-      memoryBytes: memory?.workingSetBytes?.value ?? 0,
-    };
-  }
-}
-
-function allowNotFound(error: unknown): undefined {
-  if (isNotFound(error)) return undefined;
-  throw error;
 }

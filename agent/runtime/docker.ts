@@ -17,7 +17,7 @@ import {
   sandboxBody,
   sandboxName,
 } from './docker/spec.ts';
-import { type EngineCalls, engineAttach, engineExec, hangUp } from './engine-exec.ts';
+import { type EngineCalls, engineAttach, engineExec } from './engine-exec.ts';
 import { asArray, asNumber, asObject, asText } from './json-read.ts';
 import { Limiter } from './limiter.ts';
 import { readLogFile } from './log-file.ts';
@@ -25,6 +25,7 @@ import { PAUSE_COMMAND, PAUSE_IMAGE, pauseArch, pauseImageTar } from './pause-im
 import { PodFiles, podHosts } from './pod-files.ts';
 import { answerLines, type CallOptions, EngineHttpError, PodmanHttp } from './podman-http.ts';
 import { readEvent, readExit } from './podman-read.ts';
+import { signalProcess } from './process-signal.ts';
 import { ProcessStats } from './process-stats.ts';
 import {
   type Container,
@@ -79,7 +80,7 @@ export class DockerRuntime implements Runtime {
   readonly #engine: EngineCalls = {
     call: (method, path, options) => this.#call(method, path, options),
     hijack: (path, options) => this.#http.hijack(path, options),
-    hangUp,
+    hangUp: (pid, id) => signalProcess(pid, id, 'SIGHUP'),
   };
   #rootDir: string | undefined;
 

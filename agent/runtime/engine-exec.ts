@@ -5,7 +5,6 @@
  * An attach must have no body: podman would give its bytes to the container's standard input. The exit code is known
  * once the engine has closed the connection.
  */
-import { readFile } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { asNumber, asObject, asText } from './json-read.ts';
@@ -73,15 +72,6 @@ export async function engineAttach(
     exitCode: async () => undefined,
     leave: async () => undefined,
   });
-}
-
-/**
- * SIGHUP to a process of the container. Its cgroup must name the container: a process id that an engine has stored
- * may belong to somebody else by now.
- */
-export async function hangUp(pid: number, containerId: string): Promise<void> {
-  const cgroup = await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => '');
-  if (cgroup.includes(containerId)) process.kill(pid, 'SIGHUP');
 }
 
 async function exitCodeOf(engine: EngineCalls, id: string): Promise<number> {

@@ -8,6 +8,7 @@ import { spawn } from 'node:child_process';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { BoundedOutput } from './bounded-output.ts';
 import { asNumber, asObject, type JsonObject } from './json-read.ts';
+import { signalProcess } from './process-signal.ts';
 import { type ExecuteOptions, type ExecuteResult, RuntimeError } from './runtime.ts';
 
 /** Runtimes of containers that are remembered. */
@@ -69,7 +70,8 @@ export class OciExec {
     const timer = setTimeout(() => {
       timedOut = true;
       // Not only the runtime's process: the command is no child of it and would run on.
-      void this.#kill(pidFile, containerId).finally(() => child.kill('SIGKILL'));
+      const killed = this.#kill(pidFile, containerId).catch(() => undefined);
+      void killed.then(() => child.kill('SIGKILL'));
     }, timeoutMs);
     try {
       const exitCode = await closed;
@@ -87,14 +89,7 @@ export class OciExec {
 
   async #kill(pidFile: string, containerId: string): Promise<void> {
     const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''));
-    const cgroup = pid > 0 ? await this.#options.readText(`/proc/${pid}/cgroup`) : undefined;
-    // The cgroup's name holds the container's id: a process id that was given away is left alone.
-    if (cgroup?.includes(containerId) !== true) return;
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch {
-      // Ended by itself in the same moment.
-    }
+    await signalProcess(pid, containerId, 'SIGKILL');
   }
 
   /** As conmon's command line tells it (`-r PATH`); the name in the inspection may lack its path. */

@@ -5,6 +5,7 @@
  */
 import { fullImageName, isLocalImage } from './image-name.ts';
 import { asArray, asObject, asText } from './json-read.ts';
+import { PAUSE_COMMAND, PAUSE_IMAGE, pauseArch, pauseImageTar } from './pause-image.ts';
 import { answerLines, EngineHttpError, type PodmanHttp } from './podman-http.ts';
 import { ImagePullError, type ImageStatus, RuntimeError } from './runtime.ts';
 
@@ -109,6 +110,17 @@ export async function importImage(
   const id = asText(asObject(answer).Id);
   if (id === undefined) throw new RuntimeError(`podman told no id for the import of ${reference}`);
   return id.replace(/^sha256:/, '');
+}
+
+/** Pods need it, and no registry has it. */
+export async function ensurePauseImage(http: PodmanHttp): Promise<void> {
+  if ((await imageStatus(http, PAUSE_IMAGE)) !== undefined) return;
+  const arch = pauseArch(process.arch);
+  if (arch === undefined) {
+    throw new RuntimeError(`no pause program for the processor "${process.arch}"`);
+  }
+  const entrypoint = `ENTRYPOINT ["${PAUSE_COMMAND}"]`;
+  await importImage(http, PAUSE_IMAGE, pauseImageTar(arch), [entrypoint]);
 }
 
 function messageOf(error: unknown): string {

@@ -8,22 +8,22 @@
 import { existsSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { readText } from '../host/read-text.ts';
-import { type EngineCalls, engineAttach, engineExec, hangUp } from './engine-exec.ts';
+import { type EngineCalls, engineAttach, engineExec } from './engine-exec.ts';
 import { asArray, asObject, asText } from './json-read.ts';
 import { Limiter } from './limiter.ts';
 import { readLogFile } from './log-file.ts';
 import { OciExec } from './oci-exec.ts';
-import { PAUSE_COMMAND, PAUSE_IMAGE, pauseArch, pauseImageTar } from './pause-image.ts';
 import { PodFiles, podHosts } from './pod-files.ts';
 import { type ExecCalls, executeBySession } from './podman-exec.ts';
 import { answerLines, type CallOptions, EngineHttpError, PodmanHttp } from './podman-http.ts';
-import { imageStatus, importImage, pullImage } from './podman-images.ts';
+import { ensurePauseImage, imageStatus, importImage, pullImage } from './podman-images.ts';
 import { asKilled, findDead, insistently } from './podman-liveness.ts';
 import { ensurePodmanNetwork } from './podman-network.ts';
 import { type ExitFacts, readContainer, readEvent, readExit, readSandbox } from './podman-read.ts';
 import { OWN_SOCKET, PodmanService, SYSTEM_SOCKET } from './podman-service.ts';
 import { containerBody, podBody, podName } from './podman-spec.ts';
 import { PodmanStats } from './podman-stats.ts';
+import { signalProcess } from './process-signal.ts';
 import {
   type Container,
   type ContainerSpec,
@@ -79,7 +79,7 @@ export class PodmanRuntime implements Runtime {
     call: (method, path, options) => this.#call(method, path, options),
     hijack: (path, options) => this.#retried(() => this.#http.hijack(path, options)),
     hangUp: async (pid, id) => {
-      if (this.#service.sharesProcesses) await hangUp(pid, id);
+      if (this.#service.sharesProcesses) await signalProcess(pid, id, 'SIGHUP');
     },
   };
 
@@ -118,7 +118,7 @@ export class PodmanRuntime implements Runtime {
         `podman ${version} is too old: 4.0 or newer is needed, as in Debian 12`,
       );
     }
-    await this.#ensurePauseImage();
+    await this.#retried(() => ensurePauseImage(this.#http));
   }
 
   async stop(): Promise<void> {
@@ -347,16 +347,6 @@ export class PodmanRuntime implements Runtime {
         if (!signal.aborted) await this.#service.ensure();
       }
     }
-  }
-
-  async #ensurePauseImage(): Promise<void> {
-    if ((await this.imageStatus(PAUSE_IMAGE)) !== undefined) return;
-    const arch = pauseArch(process.arch);
-    if (arch === undefined) {
-      throw new RuntimeError(`no pause program for the processor "${process.arch}"`);
-    }
-    const entrypoint = `ENTRYPOINT ["${PAUSE_COMMAND}"]`;
-    await this.importImage(PAUSE_IMAGE, pauseImageTar(arch), [entrypoint]);
   }
 
   async #unless404(method: string, path: string, options: CallOptions = {}): Promise<unknown> {

@@ -9,6 +9,7 @@ import { containerdMissing, makeContainerd } from '../support/containerd.ts';
 import type { TestEngine } from '../support/engine.ts';
 import { busyboxTar } from '../support/podman.ts';
 import {
+  commandScript,
   eventually,
   findContainer,
   reached,
@@ -41,7 +42,8 @@ async function containerdTests(): Promise<void> {
     await runtimeContract(t, async () => {
       await runtime.start();
       await runtime.importImage(IMAGE, await busyboxTar());
-      return { runtime, image: IMAGE, podCidr: CIDR, command: shellScript };
+      const scripts = { command: shellScript, execCommand: commandScript };
+      return { runtime, image: IMAGE, podCidr: CIDR, ...scripts };
     });
   });
   const harness: RealHarness = {

@@ -1,11 +1,14 @@
 /** What of the engines needs no engine: which one is chosen, wire formats, parsers. Imported by runtime.test.ts. */
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import fc from 'fast-check';
 import { pino } from 'pino';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import {
   chooseRuntime,
   decideEngine,
@@ -17,11 +20,13 @@ import { isWithin, otherNetwork, writeNetwork } from '../../agent/runtime/cri/ne
 import { ContainerConfig, PodSandboxConfig } from '../../agent/runtime/cri/proto.ts';
 import { readSetup } from '../../agent/runtime/cri/read.ts';
 import { sandboxConfig } from '../../agent/runtime/cri/spec.ts';
+import { dialTcp, openRemote, readExitStatus } from '../../agent/runtime/cri/streaming.ts';
 import { decode, encode, type MessageTable } from '../../agent/runtime/cri/wire.ts';
 import { parseJsonEntry } from '../../agent/runtime/docker/read.ts';
 import { resolvFile } from '../../agent/runtime/docker/spec.ts';
 import { LogLines } from '../../agent/runtime/log-file.ts';
 import { cgroupPath } from '../../agent/runtime/process-stats.ts';
+import { SpdySession, type SpdyStream } from '../../protocol/spdy/session.ts';
 import { sandboxSpec } from './runtime.contract.ts';
 
 const NOTHING_ASKED = {
@@ -256,4 +261,116 @@ t.test('a pod has its own resolver file, or what Docker gives', async (t) => {
     'nameserver 10.43.0.10\nsearch default.svc.cluster.local\noptions ndots:5\n',
   );
   t.equal(resolvFile({ dns: { servers: [], searches: [], options: [] } }), undefined);
+});
+
+/** A streaming server as containerd has it, whose "process" is a function: it resets all streams at its end. */
+async function streamingServer(
+  t: Test,
+  run: (streams: Map<string, SpdyStream>) => Promise<object>,
+  protocol = 'v4.channel.k8s.io',
+): Promise<string> {
+  const server = createServer((_request, response) => response.writeHead(403).end());
+  server.on('upgrade', (_request, socket: Duplex) => {
+    const head = ['HTTP/1.1 101 Switching Protocols', 'Connection: Upgrade', 'Upgrade: SPDY/3.1'];
+    socket.write(`${[...head, `X-Stream-Protocol-Version: ${protocol}`].join('\r\n')}\r\n\r\n`);
+    const session = new SpdySession(socket);
+    void session.run();
+    void (async () => {
+      const streams = new Map<string, SpdyStream>();
+      for (const _ of ['error', 'stdin', 'stdout', 'last']) {
+        const stream = await session.next();
+        if (stream === undefined) return;
+        streams.set(stream.headers.get('streamtype') ?? '', stream);
+      }
+      const status = await run(streams);
+      await streams.get('error')?.write(Buffer.from(JSON.stringify(status)));
+      for (const stream of streams.values()) stream.refuse();
+      await session.end();
+    })();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('not listening');
+  return `http://127.0.0.1:${address.port}/exec/token`;
+}
+
+const ALL_STREAMS = { stdin: true, stdout: true, stderr: true, tty: false };
+const SAID = 300;
+const PART = 'x'.repeat(1000);
+
+t.test('a command over the streaming server: all of its words, then how it ended', async (t) => {
+  const url = await streamingServer(t, async (streams) => {
+    const input: Uint8Array[] = [];
+    for (let part = await streams.get('stdin')?.next(); part !== undefined; ) {
+      input.push(part);
+      part = await streams.get('stdin')?.next();
+    }
+    await streams.get('stderr')?.write(Buffer.concat(input));
+    for (let n = 0; n < SAID; n += 1) await streams.get('stdout')?.write(Buffer.from(PART));
+    const causes = [{ reason: 'ExitCode', message: '42' }];
+    return { status: 'Failure', reason: 'NonZeroExitCode', details: { causes } };
+  });
+  const session = await openRemote(dialTcp, url, ALL_STREAMS, true);
+  await session.write(Buffer.from('hello '));
+  await session.write(Buffer.from('there'));
+  session.endInput();
+  // Nothing is lost of what waits when the server has closed already.
+  t.equal(await session.exitCode(), 42);
+  const text = { stdout: '', stderr: '' };
+  for await (const { stream, data } of session.output) text[stream] += Buffer.from(data).toString();
+  t.equal(text.stderr, 'hello there');
+  t.ok(text.stdout === PART.repeat(SAID), `${text.stdout.length} characters`);
+  await t.rejects(session.write(Buffer.from('more')), /over|gone/);
+  session.close();
+});
+
+t.test('a terminal over the streaming server has a size from the start', async (t) => {
+  const url = await streamingServer(t, async (streams) => {
+    let sizes = '';
+    while (!sizes.includes('101')) {
+      sizes += Buffer.from((await streams.get('resize')?.next()) ?? '{"Width":101}').toString();
+    }
+    await streams.get('stdout')?.write(Buffer.from(sizes));
+    return { status: 'Success' };
+  });
+  const session = await openRemote(
+    dialTcp,
+    url,
+    { ...ALL_STREAMS, stderr: false, tty: true },
+    true,
+  );
+  await session.resize({ columns: 101, rows: 33 });
+  let text = '';
+  for await (const { data } of session.output) text += Buffer.from(data).toString();
+  t.equal(text, '{"Width":80,"Height":24}\n{"Width":101,"Height":33}\n');
+  t.equal(await session.exitCode(), 0);
+});
+
+t.test('a streaming server that refuses, or speaks something else, is an error', async (t) => {
+  const open = (url: string) => openRemote(dialTcp, url, ALL_STREAMS, true);
+  const other = await streamingServer(t, async () => ({}), 'v1');
+  await t.rejects(open(other), { name: 'RuntimeError', message: /does not speak v4/ });
+  const plain = createServer((_request, response) => response.writeHead(404).end());
+  plain.listen(0, '127.0.0.1');
+  await once(plain, 'listening');
+  const address = plain.address();
+  const port = typeof address === 'object' ? address?.port : 0;
+  await t.rejects(open(`http://127.0.0.1:${port}/`), { message: /answered 404/ });
+  plain.close();
+  await once(plain, 'close');
+  await t.rejects(open(`http://127.0.0.1:${port}/`), { message: /ECONNREFUSED/ });
+  await t.rejects(open('https://127.0.0.1/'), { message: /enable_tls_streaming/ });
+});
+
+t.test('how a command ended is read from its Status', async (t) => {
+  t.equal(readExitStatus('{"status":"Success"}'), 0);
+  const refused = '{"status":"Failure","message":"exec: \\"x\\": not found"}';
+  t.throws(() => readExitStatus(refused), { name: 'RuntimeError', message: /"x": not found/ });
+  t.throws(() => readExitStatus(''), { message: /told nothing/ });
+  t.throws(() => readExitStatus('oops'), { message: /told "oops"/ });
 });

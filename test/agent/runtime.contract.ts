@@ -29,7 +29,7 @@ export interface Behaviour {
   readonly isEcho?: boolean;
 }
 
-/** What a command of `exec` does: prints, copies its input, tells its terminal's size for each line, exits. */
+/** What a command of `exec` does: prints, copies its input, tells its terminal's size for each line until ^D, exits. */
 export interface Command {
   /** As in Behaviour. */
   readonly print?: readonly string[];
@@ -37,16 +37,16 @@ export interface Command {
   readonly exitCode?: number;
 }
 
-/** The behaviour as a script for busybox' shell. */
 /** A Command as a script for busybox. */
 export function commandScript({ print = [], does, exitCode = 0 }: Command): string[] {
   const lines = print.map((line) =>
     line.startsWith('!') ? `echo '${line.slice(1)}' >&2` : `echo '${line}'`,
   );
-  const work = { copy: 'cat', size: 'read line; /bin/busybox stty size', none: '' };
+  const work = { copy: 'cat', size: 'while read line; do /bin/busybox stty size; done', none: '' };
   return ['/bin/sh', '-c', [...lines, work[does ?? 'none'], `exit ${exitCode}`].join('\n')];
 }
 
+/** The behaviour as a script for busybox' shell. */
 export function shellScript(behaviour: Behaviour): Pick<ContainerSpec, 'command' | 'args'> {
   if (behaviour.isMissing === true) return { command: ['/bin/not-there'], args: [] };
   if (behaviour.isEcho === true) return { command: ['/bin/cat'], args: [] };
@@ -68,8 +68,7 @@ export interface ContractHarness {
   /** Of a network that ensureNetwork was not yet called for; a /24. */
   readonly podCidr: string;
   command(behaviour: Behaviour): Pick<ContainerSpec, 'command' | 'args'>;
-  /** Absent: the engine has no exec and attach yet. */
-  readonly execCommand?: (command: Command) => string[];
+  execCommand(command: Command): string[];
 }
 
 const ALL: LogOptions = { follow: false, timestamps: false };
@@ -438,11 +437,12 @@ async function readOutput(session: ExecSession): Promise<{ stdout: string; stder
 }
 
 const NO_TTY = { stdin: true, stdout: true, stderr: true, tty: false };
+/** What a terminal takes for the end of the input: ^D. */
+export const END_OF_INPUT = 4;
 const TTY = { stdin: true, stdout: true, stderr: false, tty: true };
 
 async function execTests(t: Test, harness: ContractHarness): Promise<void> {
   const { runtime, image, execCommand } = harness;
-  if (execCommand === undefined) return;
   const { id: sandboxId } = await runtime.runSandbox(sandboxSpec(harness.podCidr, 50));
   const id = await startIn(harness, sandboxId, {});
 
@@ -452,6 +452,14 @@ async function execTests(t: Test, harness: ContractHarness): Promise<void> {
     t.strictSame(await readOutput(session), { stdout: 'out\n', stderr: 'err\n' });
     t.equal(await session.exitCode(), 7);
     session.close();
+  });
+
+  await t.test('a command has much to say, and an end that is heard after all of it', async (t) => {
+    const long = 'x'.repeat(2000);
+    const command = execCommand({ print: new Array(30).fill(long), exitCode: 130 });
+    const session = await runtime.exec(id, { ...NO_TTY, stdin: false, command });
+    t.ok((await readOutput(session)).stdout === `${long}\n`.repeat(30), 'all of it');
+    t.equal(await session.exitCode(), 130);
   });
 
   await t.test('a command reads its input to the end', async (t) => {
@@ -468,12 +476,25 @@ async function execTests(t: Test, harness: ContractHarness): Promise<void> {
   await t.test('a command with a terminal has its size, and one output', async (t) => {
     const command = execCommand({ does: 'size', print: ['!x'] });
     const session = await runtime.exec(id, { ...TTY, command });
-    const output = readOutput(session);
+    const text = { stdout: '', stderr: '' };
+    const reading = (async () => {
+      for await (const { stream, data } of session.output) {
+        text[stream] += Buffer.from(data).toString();
+      }
+    })();
     await session.resize({ columns: 101, rows: 33 });
-    await session.write(Buffer.from('go\n'));
-    const { stdout, stderr } = await output;
-    t.match(stdout, /x\r?\n[\s\S]*33 101/);
-    t.equal(stderr, '');
+    // Not every engine takes a size before what is written after it.
+    await eventually('the size', async () => {
+      const answers = () => text.stdout.match(/^\d+ \d+\r?$/gm) ?? [];
+      const before = answers().length;
+      await session.write(Buffer.from('go\n'));
+      await eventually('an answer', () => answers().length > before || undefined);
+      return /^33 101/m.test(text.stdout) || undefined;
+    });
+    await session.write(Buffer.from([END_OF_INPUT]));
+    await reading;
+    t.match(text.stdout, /x\r?\n/);
+    t.equal(text.stderr, '');
     await session.resize({ columns: 1, rows: 1 });
     t.equal(await session.exitCode(), 0);
   });

@@ -14,6 +14,7 @@ import {
   type Behaviour,
   type Command,
   commandScript,
+  END_OF_INPUT,
   runtimeContract,
   shellScript,
 } from './runtime.contract.ts';
@@ -99,10 +100,8 @@ async function fakeCommand({ command, stdin, print, size }: FakeProcess): Promis
   if (does === undefined) return exitCode;
   for await (const data of stdin) {
     if (does === 'copy') await print('stdout', data);
-    else {
-      await print('stdout', `${size()?.rows} ${size()?.columns}\n`);
-      return exitCode;
-    }
+    else if (data[0] === END_OF_INPUT) return exitCode;
+    else await print('stdout', `${size()?.rows} ${size()?.columns}\n`);
   }
   return exitCode;
 }

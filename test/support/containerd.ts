@@ -1,7 +1,10 @@
 /** containerd for tests, set as this machine needs it, with Debian's plugins for CNI. */
+import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Duplex } from 'node:stream';
+import type { Dial } from '../../agent/runtime/cri/streaming.ts';
 import type { CriRuntimeOptions } from '../../agent/runtime/cri.ts';
 import { engineMissing, TestEngine } from './engine.ts';
 
@@ -40,6 +43,14 @@ state = "${dir}/state"
 `,
   );
   await engine.startOrRemove(['containerd', '--config', config]);
-  const options = { socketPath, logDir: join(dir, 'logs'), runDir: join(dir, 'run') };
+  const dial: Dial = (host, port) => dialInside(engine.netns, host, port);
+  const options = { socketPath, logDir: join(dir, 'logs'), runDir: join(dir, 'run'), dial };
   return { engine, options };
+}
+
+/** A TCP connection from within another network namespace, by a program that hands the bytes on. */
+function dialInside(netns: string, host: string, port: number): Duplex {
+  const words = [`--net=/run/netns/${netns}`, '/bin/busybox', 'nc', host, String(port)];
+  const { stdin, stdout } = spawn('nsenter', words, { stdio: ['pipe', 'pipe', 'inherit'] });
+  return Duplex.from({ writable: stdin, readable: stdout });
 }

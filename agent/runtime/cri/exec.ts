@@ -31,8 +31,13 @@ export async function execute(
     return { exitCode, output: output.text() };
   } catch (error) {
     if (isLate(error)) return { exitCode: undefined, output: '' };
-    const gone = error instanceof GrpcError && error.message.includes('is in CONTAINER_');
-    if (!gone && !isNotFound(error)) throw error;
-    throw new RuntimeError(`the container ${containerId} does not run`, { cause: error });
+    return notRunning(error, containerId);
   }
+}
+
+/** Throws the error, in our words when it says that the container does not run. */
+export function notRunning(error: unknown, containerId: string): never {
+  const gone = error instanceof GrpcError && error.message.includes('is in CONTAINER_');
+  if (!gone && !isNotFound(error)) throw error;
+  throw new RuntimeError(`the container ${containerId} does not run`, { cause: error });
 }

@@ -221,6 +221,29 @@ export const CRI = {
     { containerId: [1, 'string'], command: [2, 'strings'], timeout: [3, 'int'] },
     { stdout: [1, 'bytes'], stderr: [2, 'bytes'], exitCode: [3, 'int'] },
   ),
+  exec: method(
+    `${RUNTIME}/Exec`,
+    {
+      containerId: [1, 'string'],
+      command: [2, 'strings'],
+      tty: [3, 'bool'],
+      stdin: [4, 'bool'],
+      stdout: [5, 'bool'],
+      stderr: [6, 'bool'],
+    },
+    { url: [1, 'string'] },
+  ),
+  attach: method(
+    `${RUNTIME}/Attach`,
+    {
+      containerId: [1, 'string'],
+      stdin: [2, 'bool'],
+      tty: [3, 'bool'],
+      stdout: [4, 'bool'],
+      stderr: [5, 'bool'],
+    },
+    { url: [1, 'string'] },
+  ),
   reopenContainerLog: method(`${RUNTIME}/ReopenContainerLog`, containerId, nothing),
   containerStats: method(`${RUNTIME}/ContainerStats`, containerId, {
     stats: [

@@ -2,10 +2,10 @@
  * A command in a container through Docker's exec sessions, for probes and hooks. Docker lets a command run on whose
  * time is over, so its process is ended here.
  */
-import { readText } from '../../host/read-text.ts';
 import { BoundedOutput } from '../bounded-output.ts';
 import { asNumber, asObject, asText } from '../json-read.ts';
 import { EngineHttpError, type PodmanHttp } from '../podman-http.ts';
+import { signalProcess } from '../process-signal.ts';
 import { type ExecuteOptions, type ExecuteResult, RuntimeError } from '../runtime.ts';
 import { StreamDemux } from '../stream-demux.ts';
 
@@ -65,13 +65,5 @@ async function makeSession(
 
 async function end(http: PodmanHttp, session: string, containerId: string): Promise<void> {
   const { Running, Pid } = asObject(await http.json('GET', `/exec/${session}/json`));
-  const pid = asNumber(Pid) ?? 0;
-  if (Running !== true || pid <= 0) return;
-  // The cgroup's name holds the container's id: a process id of somebody else is left alone.
-  if ((await readText(`/proc/${pid}/cgroup`))?.includes(containerId) !== true) return;
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // Ended by itself in the same moment.
-  }
+  if (Running === true) await signalProcess(asNumber(Pid) ?? 0, containerId, 'SIGKILL');
 }

@@ -7,11 +7,11 @@
  * i, and each begins with the port, 16 bits, little-endian.
  */
 import type { WebSocket } from 'ws';
+import type { SpdySession, SpdyStream } from '../../../protocol/spdy/session.ts';
 import { CHANNEL } from '../../../protocol/streams.ts';
 import { type ChannelProtocol, decodeChannel, encodeChannel } from './channel-protocol.ts';
 import { parsePort } from './options.ts';
 import type { PodStream } from './source.ts';
-import type { SpdySession, SpdyStream } from './spdy-session.ts';
 import { WebSocketReader } from './web-socket-reader.ts';
 
 /** Opens a connection to a port of the pod. Throws ApiError. */

@@ -2,11 +2,12 @@
  * A client of exec or attach over SPDY (kubectl before 1.30, and where a proxy refuses WebSockets): remotecommand v4 and
  * older, one SPDY stream per standard stream, named by the header `streamtype`.
  */
+
+import type { SpdySession, SpdyStream } from '../../../protocol/spdy/session.ts';
 import type { Status } from '../../../protocol/status.ts';
 import { parseSize } from './channel-client.ts';
 import type { ClientInput, RemoteClient } from './remote-client.ts';
 import type { Redirections } from './source.ts';
-import type { SpdySession, SpdyStream } from './spdy-session.ts';
 
 /** Best first. v4: the error stream holds a Status in JSON; before, words. v3: resize. */
 export const SPDY_EXEC_PROTOCOLS = [

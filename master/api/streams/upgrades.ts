@@ -13,6 +13,7 @@ import { TLSSocket } from 'node:tls';
 import type { Logger } from 'pino';
 import type { WebSocket, WebSocketServer } from 'ws';
 import type { Pod } from '../../../protocol/kinds/types.ts';
+import { SpdySession } from '../../../protocol/spdy/session.ts';
 import { ApiError, badRequest, notFound } from '../../../protocol/status.ts';
 import { probeWhilePaused } from '../../../protocol/stream-socket.ts';
 import { asApiError } from '../answers.ts';
@@ -27,7 +28,6 @@ import { forwardOverChannels, forwardOverSpdy, type OpenPort } from './port-forw
 import { joinClient } from './remote-client.ts';
 import type { PodStream, PodStreamRequest, Redirections, StreamSource } from './source.ts';
 import { SPDY_EXEC_PROTOCOLS, SpdyClient } from './spdy-client.ts';
-import { SpdySession } from './spdy-session.ts';
 
 export interface StreamUpgradesOptions {
   readonly registry: Registry;

@@ -19,14 +19,14 @@ import {
   SpdyParser,
   synReply,
   synStream,
-} from '../../../master/api/streams/spdy-frames.ts';
+} from '../../../protocol/spdy/frames.ts';
 import {
   encodeHeaders,
   HeaderPacker,
   HeaderUnpacker,
   SPDY_DICTIONARY,
   SpdyError,
-} from '../../../master/api/streams/spdy-headers.ts';
+} from '../../../protocol/spdy/headers.ts';
 import {
   decodeExit,
   decodeFailure,

@@ -6,8 +6,8 @@ import {
   rstStream,
   SpdyParser,
   synStream,
-} from '../../../master/api/streams/spdy-frames.ts';
-import { HeaderPacker } from '../../../master/api/streams/spdy-headers.ts';
+} from '../../../protocol/spdy/frames.ts';
+import { HeaderPacker } from '../../../protocol/spdy/headers.ts';
 
 export interface PeerStream {
   readonly id: number;

@@ -1,6 +1,7 @@
 /**
- * One SPDY/3.1 connection with a client of Kubernetes (exec, attach, port-forward), over any byte stream: a hijacked TLS
- * socket, or a WebSocket that tunnels it. The client opens streams; each is accepted at once and waits to be taken.
+ * One SPDY/3.1 connection as Kubernetes uses it (exec, attach, port-forward), over any byte stream: a hijacked socket, or a
+ * WebSocket that tunnels it. The client opens streams; the server accepts each at once, where it waits to be taken.
+ * Pier's API server is the server of such a connection, its agent the client of a container engine.
  *
  * SPDY as Kubernetes' clients speak it has no flow control of its own, so back-pressure is the connection's: when
  * WAITING_BYTES_MAX wait to be read, nothing more is read from it until somebody takes some. One stream that is not read
@@ -15,8 +16,9 @@ import {
   type SpdyFrame,
   SpdyParser,
   synReply,
-} from './spdy-frames.ts';
-import { HeaderPacker, HeaderUnpacker, SpdyError, type SpdyHeaders } from './spdy-headers.ts';
+  synStream,
+} from './frames.ts';
+import { HeaderPacker, HeaderUnpacker, SpdyError, type SpdyHeaders } from './headers.ts';
 
 const WAITING_BYTES_MAX = 512 * 1024;
 const STREAMS_MAX = 256;
@@ -26,13 +28,18 @@ const PROBE_MS = 30_000;
 const CHUNK_BYTES_MAX = 64 * 1024;
 const NO_HEADERS: SpdyHeaders = new Map();
 
+/** Which end of the connection is ours. Streams and pings of a client have odd numbers, of a server even ones. */
+export type SpdyRole = 'server' | 'client';
+
 export class SpdySession {
   readonly #transport: Duplex;
+  readonly #role: SpdyRole;
   readonly #packer = new HeaderPacker();
   readonly #unpacker = new HeaderUnpacker();
   readonly #streams = new Map<number, SpdyStream>();
+  /** Of the streams that the client opened. */
   #lastId = 0;
-  #pingId = 0;
+  #pingId: number;
   #waitingBytes = 0;
   #wakeReader: () => void = () => undefined;
   #wakeWriters: Array<() => void> = [];
@@ -45,15 +52,17 @@ export class SpdySession {
     this.#over = resolve;
   });
 
-  constructor(transport: Duplex) {
+  constructor(transport: Duplex, role: SpdyRole = 'server') {
     this.#transport = transport;
+    this.#role = role;
+    this.#pingId = role === 'server' ? 0 : -1;
     transport.on('drain', () => this.#drained());
     transport.on('close', () => this.#drained());
     // A broken connection shows as the end of the reading.
     transport.on('error', () => undefined);
   }
 
-  /** Reads until the client closes; resolves then. Throws SpdyError when it does not speak SPDY. */
+  /** Reads until the other end closes; resolves then. Throws SpdyError when it does not speak SPDY. */
   async run(): Promise<void> {
     const parser = new SpdyParser();
     try {
@@ -81,7 +90,16 @@ export class SpdySession {
     }
   }
 
-  /** After what was written. Resolves when the client has closed as well. */
+  /** A new stream, of a client. Rejects when the connection is gone. */
+  async open(headers: SpdyHeaders): Promise<SpdyStream> {
+    this.#lastId += this.#lastId === 0 ? 1 : 2;
+    const stream = new SpdyStream(this, this.#lastId, headers);
+    this.#streams.set(stream.id, stream);
+    await this.write(synStream(stream.id, this.#packer.pack(headers)));
+    return stream;
+  }
+
+  /** After what was written. Resolves when the other end has closed as well. */
   async end(): Promise<void> {
     this.#transport.end();
     const timer = setTimeout(() => this.destroy(), CLOSE_TIMEOUT_MS);
@@ -96,10 +114,10 @@ export class SpdySession {
 
   /** Resolves when the connection takes more. Rejects when it is gone. */
   async write(frame: Buffer): Promise<void> {
-    if (this.#transport.destroyed) throw new Error('the client is gone');
+    if (this.#transport.destroyed) throw new Error('the other end is gone');
     if (this.#transport.write(frame)) return;
     await new Promise<void>((resolve) => this.#wakeWriters.push(resolve));
-    if (this.#transport.destroyed) throw new Error('the client is gone');
+    if (this.#transport.destroyed) throw new Error('the other end is gone');
   }
 
   /** A stream took or dropped so many bytes. */
@@ -112,7 +130,7 @@ export class SpdySession {
     this.#streams.delete(id);
   }
 
-  /** A client that vanishes meanwhile is not noticed by reading: the pings fail then. */
+  /** A peer that vanishes meanwhile is not noticed by reading: the pings fail then. */
   async #roomToRead(): Promise<void> {
     if (this.#waitingBytes < WAITING_BYTES_MAX) return;
     const probe = setInterval(() => {
@@ -133,18 +151,19 @@ export class SpdySession {
         return this.#open(frame.id, frame.fin, await this.#unpacker.unpack(frame.block));
       case 'data': {
         const stream = this.#streams.get(frame.id);
-        // A stream that we have closed: the client did not know yet.
+        // A stream that we have closed: the other end did not know yet.
         if (stream === undefined) return;
         this.#waitingBytes += frame.data.length;
         stream.receive(frame.data, frame.fin);
         return;
       }
       case 'reset':
-        this.#streams.get(frame.id)?.reset();
+        this.#cut(this.#streams.get(frame.id));
         return;
       case 'ping':
-        // Odd ones are the client's; an even one would be the echo of ours.
-        if (frame.id % 2 === 1) await this.write(ping(frame.id)).catch(() => undefined);
+        // Our own come back as echoes.
+        if ((frame.id % 2 === 1) === (this.#role === 'server'))
+          await this.write(ping(frame.id)).catch(() => undefined);
         return;
       case 'other':
         if (frame.block !== undefined) await this.#unpacker.unpack(frame.block);
@@ -157,6 +176,10 @@ export class SpdySession {
   }
 
   async #open(id: number, fin: boolean, headers: SpdyHeaders): Promise<void> {
+    if (this.#role === 'client') {
+      await this.write(rstStream(id, RESET.refusedStream)).catch(() => undefined);
+      return;
+    }
     if (id % 2 === 0 || id <= this.#lastId) throw new SpdyError(`stream ${id} is out of order`);
     this.#lastId = id;
     if (this.#streams.size >= STREAMS_MAX) {
@@ -171,6 +194,15 @@ export class SpdySession {
     this.#wakeArrivals();
   }
 
+  /**
+   * By the other end, or because the connection is gone. A client that leaves wants nothing of what it sent to be acted on;
+   * a server's streams end so as soon as it has said all, which is still to be read.
+   */
+  #cut(stream: SpdyStream | undefined): void {
+    if (this.#role === 'server') stream?.reset();
+    else stream?.lost();
+  }
+
   #drained(): void {
     for (const wake of this.#wakeWriters.splice(0)) wake();
     this.#wakeReader();
@@ -181,7 +213,7 @@ export class SpdySession {
     this.#over();
     this.#wakeArrivals();
     this.#unpacker.close();
-    for (const stream of [...this.#streams.values()]) stream.reset();
+    for (const stream of [...this.#streams.values()]) this.#cut(stream);
     this.#drained();
   }
 }
@@ -202,7 +234,7 @@ export class SpdyStream {
     this.headers = headers;
   }
 
-  /** What the client sent; undefined at the end of it, or of the connection. For one reader. */
+  /** What the other end sent; undefined at the end of it, or of the connection. For one reader. */
   async next(): Promise<Uint8Array | undefined> {
     for (;;) {
       const part = this.#parts.shift();
@@ -217,12 +249,12 @@ export class SpdyStream {
     }
   }
 
-  /** Whether it ended by a reset or with the connection, and not by the client's word. */
+  /** Whether it ended by a reset or with the connection, and not by a word of the other end. */
   get isReset(): boolean {
     return this.#received === 'reset';
   }
 
-  /** Resolves when the client takes more. Rejects when the stream is over. */
+  /** Resolves when the other end takes more. Rejects when the stream is over. */
   async write(data: Uint8Array): Promise<void> {
     for (let start = 0; start < data.length; start += CHUNK_BYTES_MAX) {
       if (this.#sent !== 'open' || this.isReset) throw new Error('the stream is over');
@@ -257,12 +289,14 @@ export class SpdyStream {
     this.#wake();
   }
 
-  /**
-   * By the client, or because the connection is gone, or because nobody here reads it any more: what waits and what
-   * still comes is dropped.
-   */
+  /** Nobody reads it any more: what waits and what still comes is dropped. */
   reset(): void {
     this.#drop();
+    this.lost();
+  }
+
+  /** Nothing more comes and nothing can be sent; what waits may still be read. */
+  lost(): void {
     this.#received = 'reset';
     this.#session.forget(this.id);
     this.#wake();

@@ -1,11 +1,11 @@
 /**
- * Frames of SPDY/3.1 (draft 3.1, section 2.2), as far as Kubernetes' clients use them. Pure.
+ * Frames of SPDY/3.1 (draft 3.1, section 2.2), as far as Kubernetes uses them. Pure.
  *
  *     control: 1|version:15=3 type:16 flags:8 length:24 ...       data: 0|stream:31 flags:8 length:24 ...
  *
  * The parser keeps at most one control frame: the data of a data frame is handed on as it comes.
  */
-import { SpdyError } from './spdy-headers.ts';
+import { SpdyError } from './headers.ts';
 
 const VERSION = 3;
 const HEAD_BYTES = 8;
@@ -146,7 +146,6 @@ export function synReply(id: number, block: Uint8Array): Buffer {
   return control(TYPE.synReply, 0, Buffer.concat([numbers(id), block]));
 }
 
-/** For tests: what a client sends. */
 export function synStream(id: number, block: Uint8Array, fin = false): Buffer {
   const payload = Buffer.concat([numbers(id, 0), Buffer.alloc(2), block]);
   return control(TYPE.synStream, fin ? FLAG_FIN : 0, payload);
