@@ -3,7 +3,7 @@
  */
 import type { Clock } from '../../protocol/clock.ts';
 import type { PullPolicy } from '../plan/pod-plan.ts';
-import { ImagePullError, type Runtime } from '../runtime/runtime.ts';
+import { ImagePullError, type RegistryLogin, type Runtime } from '../runtime/runtime.ts';
 import { Semaphore } from './semaphore.ts';
 
 export interface EnsureImage {
@@ -14,6 +14,8 @@ export interface EnsureImage {
    * with policy Always. A board needs nobody to boot.
    */
   readonly copyWillDo: boolean;
+  /** Tried one after the other; none: without a name. */
+  readonly logins: readonly RegistryLogin[];
   readonly signal: AbortSignal;
   readonly onPulling: () => void;
 }
@@ -59,7 +61,7 @@ export class ImagePuller {
     const startMs = this.#clock.monotonicMs();
     wanted.onPulling();
     try {
-      const tookMs = await this.#pull(image, wanted.signal);
+      const tookMs = await this.#pull(wanted);
       return { type: 'pulled', tookMs, waitedMs: this.#clock.monotonicMs() - startMs };
     } catch (error) {
       const usable = wanted.copyWillDo && !wanted.signal.aborted;
@@ -68,18 +70,19 @@ export class ImagePuller {
     }
   }
 
-  /** Joins a pull of the same image that is under way; the last one to leave ends it. */
-  async #pull(image: string, signal: AbortSignal): Promise<number> {
-    let pull = this.#pulls.get(image);
+  /** Joins a pull of the same image with the same logins that is under way; the last one to leave ends it. */
+  async #pull({ image, logins, signal }: EnsureImage): Promise<number> {
+    const key = JSON.stringify([image, logins]);
+    let pull = this.#pulls.get(key);
     if (pull === undefined || pull.abort.signal.aborted) {
       const abort = new AbortController();
-      const done = this.#slots.run(() => this.#pullNow(image, abort.signal));
+      const done = this.#slots.run(() => this.#pullNow(image, logins, abort.signal));
       const started: Pull = { done, abort, waiters: 0 };
       const forget = () => {
-        if (this.#pulls.get(image) === started) this.#pulls.delete(image);
+        if (this.#pulls.get(key) === started) this.#pulls.delete(key);
       };
       done.then(forget, forget);
-      this.#pulls.set(image, started);
+      this.#pulls.set(key, started);
       pull = started;
     }
     pull.waiters++;
@@ -91,11 +94,24 @@ export class ImagePuller {
     }
   }
 
-  async #pullNow(image: string, signal: AbortSignal): Promise<number> {
-    if (signal.aborted) throw new ImagePullError(`pull of ${image} was given up`);
+  async #pullNow(
+    image: string,
+    logins: readonly RegistryLogin[],
+    signal: AbortSignal,
+  ): Promise<number> {
     const startMs = this.#clock.monotonicMs();
-    await this.#runtime.pullImage(image, signal);
-    return this.#clock.monotonicMs() - startMs;
+    const refusals = new Set<string>();
+    for (const login of logins.length === 0 ? [undefined] : logins) {
+      if (signal.aborted) throw new ImagePullError(`pull of ${image} was given up`);
+      try {
+        await this.#runtime.pullImage(image, signal, login);
+        return this.#clock.monotonicMs() - startMs;
+      } catch (error) {
+        if (!(error instanceof ImagePullError)) throw error;
+        refusals.add(error.message);
+      }
+    }
+    throw new ImagePullError([...refusals].join('; '));
   }
 }
 

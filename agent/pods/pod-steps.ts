@@ -14,6 +14,7 @@ import {
 import { ConfigError, type ConfigLookup, type PodFacts } from '../plan/environment.ts';
 import type { FailureReason } from '../plan/memory.ts';
 import type { PodStep, StopReason } from '../plan/pod-plan.ts';
+import { registryLogins } from '../plan/registry-login.ts';
 import { type PodDirectories, planVolumes, VolumeError } from '../plan/volume-plan.ts';
 import type { Container, Runtime, Sandbox } from '../runtime/runtime.ts';
 import { runPostStart, stopWithHook } from './hook-steps.ts';
@@ -173,13 +174,20 @@ async function ensureImage(
   const { container, image, policy, attempt: number } = step;
   const say = (type: PodEvent['type'], reason: string, message: string) =>
     tell(context, container, type, reason, { message });
+  const { logins, missing } = registryLogins(context.pod, context.configs, image);
   try {
     const ensured = await context.images.ensure({
       image,
       policy,
       copyWillDo: context.ranBefore || number > 0,
+      logins,
       signal: context.signal,
-      onPulling: () => say('Normal', 'Pulling', `Pulling image "${image}"`),
+      onPulling: () => {
+        if (missing.length > 0) {
+          say('Warning', 'FailedToRetrieveImagePullSecret', missingSecretWords(missing));
+        }
+        say('Normal', 'Pulling', `Pulling image "${image}"`);
+      },
     });
     if (ensured.type === 'present') {
       say('Normal', 'Pulled', `Container image "${image}" already present on machine`);
@@ -201,6 +209,11 @@ async function ensureImage(
     }
     return { type: 'containerFailed', container, reason, message, image };
   }
+}
+
+function missingSecretWords(names: readonly string[]): string {
+  const list = names.join(', ');
+  return `Unable to retrieve some image pull secrets (${list}); attempting to pull the image may not succeed.`;
 }
 
 async function createContainer(

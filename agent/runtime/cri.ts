@@ -44,6 +44,7 @@ import {
   type ImageStatus,
   LABELS,
   type LogOptions,
+  type RegistryLogin,
   type Runtime,
   RuntimeError,
   type RuntimeEvent,
@@ -276,8 +277,9 @@ export class CriRuntime implements Runtime {
     return this.#limiter.run(() => imageStatus(this.#grpc, image));
   }
 
-  pullImage(image: string, signal: AbortSignal): Promise<ImageStatus> {
-    return pullImage(this.#grpc, image, this.#engine.setup.rootDir, signal);
+  pullImage(image: string, signal: AbortSignal, login?: RegistryLogin): Promise<ImageStatus> {
+    const { rootDir } = this.#engine.setup;
+    return pullImage({ grpc: this.#grpc, rootDir }, image, signal, login);
   }
 
   /** Makes an image of this board from a tar archive of its file system; returns its id. containerd only. */

@@ -38,6 +38,7 @@ import {
   type ImageStatus,
   LABELS,
   type LogOptions,
+  type RegistryLogin,
   type Runtime,
   RuntimeError,
   type RuntimeEvent,
@@ -221,8 +222,8 @@ export class DockerRuntime implements Runtime {
     return this.#limiter.run(() => imageStatus(this.#http, image));
   }
 
-  pullImage(image: string, signal: AbortSignal): Promise<ImageStatus> {
-    return pullImage(this.#http, image, this.#rootDir, signal);
+  pullImage(image: string, signal: AbortSignal, login?: RegistryLogin): Promise<ImageStatus> {
+    return pullImage({ http: this.#http, rootDir: this.#rootDir }, image, signal, login);
   }
 
   /** Makes an image of this board from a tar archive of its file system; returns its id. */

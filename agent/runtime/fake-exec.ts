@@ -1,8 +1,8 @@
 /**
- * What runs in the fake runtime: programs, and exec and attach, whose process is a function of the test. Keeps the contract of ExecSession: a
+ * What a test makes the fake runtime do: programs, pulls, and exec and attach, whose process is a function of the test. Keeps the contract of ExecSession: a
  * write waits until it is read, an output until it is taken.
  */
-import type { ExecSession } from './runtime.ts';
+import type { ExecSession, RegistryLogin } from './runtime.ts';
 import type { OutputPart } from './stream-demux.ts';
 
 /** What a container does once it is started. */
@@ -20,6 +20,12 @@ export interface FakeProgram {
   readonly cpuNanos?: number;
   readonly memoryBytes?: number;
 }
+
+/** What a pull does: takes `ms`, then fails with `error` or succeeds. */
+export type FakePull = (
+  image: string,
+  login: RegistryLogin | undefined,
+) => { readonly ms?: number; readonly error?: string };
 
 /** What a fake process sees. */
 export interface FakeProcess {

@@ -4,11 +4,13 @@
  * that a simulation can turn the clock. `exit`, `loseEverything` and `failNext` play the faults.
  */
 import { type Clock, systemClock } from '../../protocol/clock.ts';
+import { FakeEvents } from './fake-events.ts';
 import {
   attachedSession,
   echoExec,
   type FakeExec,
   type FakeProgram,
+  type FakePull,
   fakeSession,
 } from './fake-exec.ts';
 import { FakeLog } from './fake-log.ts';
@@ -23,6 +25,7 @@ import {
   ImagePullError,
   type ImageStatus,
   type LogOptions,
+  type RegistryLogin,
   type Runtime,
   RuntimeError,
   type RuntimeEvent,
@@ -44,7 +47,7 @@ export interface FakeRuntimeOptions {
   /** On the board from the start. */
   readonly images?: readonly string[];
   /** What a pull does: takes `ms`, then fails with `error` or succeeds. Default: succeeds at once. */
-  readonly pull?: (image: string) => { readonly ms?: number; readonly error?: string };
+  readonly pull?: FakePull;
 }
 
 interface FakeContainer {
@@ -58,9 +61,6 @@ interface FakeContainer {
   onExit: Array<() => void>;
 }
 
-/** Events a slow reader may leave waiting; then it is cut off and has to list again. */
-const EVENTS_WAITING_MAX = 10_000;
-
 export class FakeRuntime implements Runtime {
   readonly name = 'fake';
   readonly #clock: Clock;
@@ -69,7 +69,7 @@ export class FakeRuntime implements Runtime {
   readonly #sandboxes = new Map<string, Sandbox>();
   readonly #containers = new Map<string, FakeContainer>();
   readonly #images: Set<string>;
-  readonly #listeners = new Set<(event: RuntimeEvent) => void>();
+  readonly #events = new FakeEvents();
   readonly #failures = new Map<string, Error>();
   #podCidr: string | undefined;
   #nextId = 1;
@@ -249,13 +249,13 @@ export class FakeRuntime implements Runtime {
     return this.#images.has(image) ? { id: imageId(image), repoDigests: [] } : undefined;
   }
 
-  async pullImage(image: string, signal: AbortSignal): Promise<ImageStatus> {
+  async pullImage(image: string, signal: AbortSignal, login?: RegistryLogin): Promise<ImageStatus> {
     this.#failIfTold('pullImage');
     if (image.startsWith('localhost/')) {
       if (this.#images.has(image)) return { id: imageId(image), repoDigests: [] };
       throw new ImagePullError(`the image ${image} is not on this board`);
     }
-    const { ms, error } = this.#options.pull?.(image) ?? {};
+    const { ms, error } = this.#options.pull?.(image, login) ?? {};
     if (ms !== undefined) await this.#pause(ms, signal);
     if (signal.aborted) throw new ImagePullError(`pull of ${image}: the pull was given up`);
     if (error !== undefined) throw new ImagePullError(error);
@@ -308,33 +308,8 @@ export class FakeRuntime implements Runtime {
       }));
   }
 
-  async *events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
-    const waiting: RuntimeEvent[] = [];
-    let wake = (): void => undefined;
-    const listener = (event: RuntimeEvent): void => {
-      waiting.push(event);
-      wake();
-    };
-    const onAbort = (): void => wake();
-    this.#listeners.add(listener);
-    signal.addEventListener('abort', onAbort);
-    try {
-      while (!signal.aborted) {
-        if (waiting.length > EVENTS_WAITING_MAX) {
-          throw new RuntimeError('events were read too slowly; list everything again');
-        }
-        const event = waiting.shift();
-        if (event !== undefined) yield event;
-        else {
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-        }
-      }
-    } finally {
-      this.#listeners.delete(listener);
-      signal.removeEventListener('abort', onAbort);
-    }
+  events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
+    return this.#events.read(signal);
   }
 
   #end(container: FakeContainer, exitCode: number, oomKilled: boolean): void {
@@ -348,8 +323,7 @@ export class FakeRuntime implements Runtime {
   }
 
   #tell(type: RuntimeEvent['type'], container: FakeContainer): void {
-    const event = { type, containerId: container.view.id, podUid: container.podUid };
-    for (const listener of this.#listeners) listener(event);
+    this.#events.tell({ type, containerId: container.view.id, podUid: container.podUid });
   }
 
   #mustHave(id: string): FakeContainer {

@@ -7,7 +7,7 @@ import { Agent, type IncomingMessage, type RequestOptions, request } from 'node:
 import type { Duplex } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import { asArray, asObject, asText, type JsonObject } from './json-read.ts';
-import { RuntimeError } from './runtime.ts';
+import { type RegistryLogin, RuntimeError } from './runtime.ts';
 
 export interface EngineApi {
   /** In front of the engine's words in messages. */
@@ -28,6 +28,8 @@ export interface CallOptions {
   readonly body?: unknown;
   /** Sent as it is, instead of `body`. */
   readonly bytes?: Uint8Array;
+  /** For the registry that the call leads to. */
+  readonly login?: RegistryLogin | undefined;
   readonly signal?: AbortSignal;
   /** For the whole call; default 60 s. */
   readonly timeoutMs?: number;
@@ -174,7 +176,7 @@ export class PodmanHttp {
       socketPath: this.socketPath,
       method,
       path: `${this.#api.base}${path}${queryString(options.query)}`,
-      headers: { Host: this.#api.engine, ...payload?.headers },
+      headers: { Host: this.#api.engine, ...payload?.headers, ...loginHeader(options.login) },
     };
     return { request, bytes: payload?.bytes };
   }
@@ -236,6 +238,14 @@ function payloadOf(
     bytes,
     headers: { 'Content-Type': 'application/json', 'Content-Length': bytes.length },
   };
+}
+
+/** Base64 with `-` and `_`, and padded: podman and Docker both insist. */
+function loginHeader(login: RegistryLogin | undefined): Record<string, string> {
+  if (login === undefined) return {};
+  const { username, password } = login;
+  const text = Buffer.from(JSON.stringify({ username, password })).toString('base64');
+  return { 'X-Registry-Auth': text.replaceAll('+', '-').replaceAll('/', '_') };
 }
 
 function queryString(query: Query = {}): string {

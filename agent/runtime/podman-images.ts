@@ -7,11 +7,18 @@ import { fullImageName, isLocalImage } from './image-name.ts';
 import { asArray, asObject, asText } from './json-read.ts';
 import { PAUSE_COMMAND, PAUSE_IMAGE, pauseArch, pauseImageTar } from './pause-image.ts';
 import { answerLines, EngineHttpError, type PodmanHttp } from './podman-http.ts';
-import { ImagePullError, type ImageStatus, RuntimeError } from './runtime.ts';
+import { ImagePullError, type ImageStatus, type RegistryLogin, RuntimeError } from './runtime.ts';
 
 const MANIFEST_MS_MAX = 60_000;
 /** What podman prints as soon as it has the manifest. */
 const MANIFEST_WORDS = /signatures|Copying blob|Copying config/i;
+
+export interface PullOptions {
+  readonly signal: AbortSignal;
+  readonly login?: RegistryLogin | undefined;
+  /** For the manifest. */
+  readonly manifestMsMax?: number;
+}
 
 /** Undefined when the image is not on the board. */
 export async function imageStatus(
@@ -36,8 +43,7 @@ export async function imageStatus(
 export async function pullImage(
   http: PodmanHttp,
   image: string,
-  signal: AbortSignal,
-  manifestMsMax: number = MANIFEST_MS_MAX,
+  { signal, login, manifestMsMax = MANIFEST_MS_MAX }: PullOptions,
 ): Promise<ImageStatus> {
   if (isLocalImage(image)) {
     const status = await imageStatus(http, image);
@@ -53,7 +59,8 @@ export async function pullImage(
     if (!progress.hasManifest) tooLong.abort();
   }, manifestMsMax);
   try {
-    await followPull(http, image, AbortSignal.any([signal, tooLong.signal]), progress);
+    const both = AbortSignal.any([signal, tooLong.signal]);
+    await followPull(http, image, { signal: both, login }, progress);
   } catch (cause) {
     if (cause instanceof ImagePullError) throw cause;
     const why = tooLong.signal.aborted
@@ -76,11 +83,12 @@ export async function pullImage(
 async function followPull(
   http: PodmanHttp,
   image: string,
-  signal: AbortSignal,
+  { signal, login }: PullOptions,
   progress: { words: string; failure: string; hasManifest: boolean },
 ): Promise<void> {
   const answer = await http.stream('POST', '/images/pull', {
     query: { reference: fullImageName(image), policy: 'always' },
+    login,
     signal,
   });
   for await (const line of answerLines(answer, signal)) {

@@ -35,6 +35,7 @@ import {
   type ImageStatus,
   LABELS,
   type LogOptions,
+  type RegistryLogin,
   type Runtime,
   RuntimeError,
   type RuntimeEvent,
@@ -235,8 +236,8 @@ export class PodmanRuntime implements Runtime {
     return this.#limiter.run(() => this.#retried(() => imageStatus(this.#http, image)));
   }
 
-  pullImage(image: string, signal: AbortSignal): Promise<ImageStatus> {
-    return this.#retried(() => pullImage(this.#http, image, signal));
+  pullImage(image: string, signal: AbortSignal, login?: RegistryLogin): Promise<ImageStatus> {
+    return this.#retried(() => pullImage(this.#http, image, { signal, login }));
   }
 
   /** Makes an image of this board from a tar archive of its file system; returns its id. */

@@ -116,6 +116,12 @@ export interface ImageStatus {
   readonly repoDigests: readonly string[];
 }
 
+/** Shown to the registry of an image. Never part of a message or a log. */
+export interface RegistryLogin {
+  readonly username: string;
+  readonly password: string;
+}
+
 export interface LogOptions {
   readonly follow: boolean;
   readonly timestamps: boolean;
@@ -235,8 +241,8 @@ export interface Runtime {
   stopContainer(id: string, graceSeconds: number): Promise<void>;
   removeContainer(id: string): Promise<void>;
   imageStatus(image: string): Promise<ImageStatus | undefined>;
-  /** Throws ImagePullError. */
-  pullImage(image: string, signal: AbortSignal): Promise<ImageStatus>;
+  /** Throws ImagePullError. Without a login the registry is asked without a name. */
+  pullImage(image: string, signal: AbortSignal, login?: RegistryLogin): Promise<ImageStatus>;
   /** Bytes of stdout and stderr in the order written, lines whole. Ends at the container's end, or on abort. */
   logs(id: string, options: LogOptions, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /**

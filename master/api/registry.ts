@@ -26,6 +26,7 @@ import type { KindModule } from './kind.ts';
 import { type ListPage, listObjects, placeOf, type StoredList } from './list.ts';
 import { bindPod } from './pod-subresources.ts';
 import { PRIORITY_ADMISSION } from './priority-admission.ts';
+import { pullSecrets } from './pull-secrets.ts';
 import { limitRanger } from './quota/limits.ts';
 import { quotaGuard } from './quota/quota-guard.ts';
 import { escalationCheck } from './rbac/escalation.ts';
@@ -90,6 +91,7 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
   const registry = new Registry(core, options.serviceAccountKey ?? makeServiceAccountKey());
   admission.push(
     PRIORITY_ADMISSION,
+    pullSecrets(new Kept(core, RESOURCES.serviceAccounts)),
     runtimeClasses(new Kept(core, RESOURCES.runtimeClasses)),
     limitRanger(new Kept(core, RESOURCES.limitRanges)),
     escalationCheck(registry.policy, registry.authorizer),

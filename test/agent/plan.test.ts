@@ -25,6 +25,7 @@ import {
 import { podStatus } from '../../agent/plan/pod-status.ts';
 import { NO_HEALTH, noteHooked, noteRunning } from '../../agent/plan/probes.ts';
 import { qosClass } from '../../agent/plan/qos.ts';
+import { registryLogins } from '../../agent/plan/registry-login.ts';
 import { planVolumes } from '../../agent/plan/volume-plan.ts';
 import type { Container, Sandbox } from '../../agent/runtime/runtime.ts';
 import type { Container as KubeContainer, PodSpec } from '../../protocol/kinds/types.ts';
@@ -623,4 +624,46 @@ t.test('who a container runs as: groups, root or not, seccomp', async (t) => {
   t.match(planned.get('e'), { type: 'directory', group: 7 });
   t.match(planned.get('s'), { type: 'files', group: 7 });
   t.notMatch(planned.get('h'), { group: 7 }, "the board's own path stays as it is");
+});
+
+t.test('pull secrets are shown to the registries that they are for', async (t) => {
+  const auth = (text: string) => ({ auth: Buffer.from(text).toString('base64') });
+  const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+  const auths = {
+    'https://index.docker.io/v1/': auth('hub:a'),
+    'registry.lan:5000': auth('all:b:c'),
+    'registry.lan:5000/team': { username: 'team', password: 'd' },
+    'https://registry.lan:5000/v2/team/app': auth('app:e'),
+    '*.example.com': auth('glob:f'),
+    'broken.lan': { auth: 'no colon' },
+    '[.lan': auth('bad:glob'),
+  };
+  const secrets: Record<string, Record<string, Uint8Array>> = {
+    new: { '.dockerconfigjson': encode({ auths }) },
+    old: { '.dockercfg': encode({ 'old.lan': auth('old:g') }) },
+    other: { password: encode('x') },
+    torn: { '.dockerconfigjson': new TextEncoder().encode('{') },
+  };
+  const names = ['new', 'old', 'other', 'torn', 'gone'];
+  const imagePullSecrets = names.map((name) => ({ name }));
+  const look = (image: string) =>
+    registryLogins(
+      pod({ imagePullSecrets }),
+      (kind, namespace, name) =>
+        kind === 'secret' && namespace === 'default' ? secrets[name] : undefined,
+      image,
+    );
+  const shown = (image: string) =>
+    look(image).logins.map(({ username, password }) => `${username}:${password}`);
+  t.same(shown('nginx'), ['hub:a']);
+  t.same(shown('grafana/grafana:11'), ['hub:a']);
+  t.same(shown('registry.lan:5000/app:1'), ['all:b:c'], 'a password may hold a colon');
+  t.same(shown('registry.lan:5000/team/app@sha256:00'), ['app:e', 'team:d', 'all:b:c']);
+  t.same(shown('registry.lan:5000/team/other'), ['team:d', 'all:b:c']);
+  t.same(shown('registry.lan/app'), [], 'another port');
+  t.same(shown('a.example.com/app'), ['glob:f']);
+  t.same(shown('a.b.example.com/app'), [], 'a star is one part of the name');
+  t.same(shown('old.lan/app'), ['old:g']);
+  t.same(shown('broken.lan/app'), []);
+  t.same(look('nginx').missing, ['other', 'torn', 'gone']);
 });

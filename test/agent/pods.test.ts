@@ -311,6 +311,41 @@ t.test('what cannot be pulled says so in the words of Kubernetes and of the engi
   t.equal(pi.last('web')?.status.phase, 'Pending');
 });
 
+t.test('an image is pulled with the pull secrets of the pod, one after the other', async (t) => {
+  const shown: string[] = [];
+  const pi = await board(t, {
+    pull: (_image, login) => {
+      shown.push(login?.username ?? 'nobody');
+      return login?.username === 'good' ? {} : { error: 'registry says: unauthorized' };
+    },
+  });
+  await pi.startAgent();
+  const secret = (username: string) => ({
+    '.dockerconfigjson': new TextEncoder().encode(
+      JSON.stringify({ auths: { 'registry.lan': { username, password: 'hidden' } } }),
+    ),
+  });
+  const secrets: Record<string, Record<string, Uint8Array>> = {
+    bad: secret('bad'),
+    good: secret('good'),
+  };
+  const wanted = (name: string, ...names: string[]) =>
+    pod(name, {
+      containers: [container('main', { image: `registry.lan/${name}:1` })],
+      imagePullSecrets: names.map((one) => ({ name: one })),
+    });
+  pi.want([wanted('web', 'bad', 'good'), wanted('shut', 'bad', 'gone')], {
+    configs: (_kind, _namespace, name) => secrets[name],
+  });
+  await until('web is ready', () => pi.isReady('web'));
+  await until('shut waits', () => pi.reasons('shut').includes('BackOff'));
+  t.same([...shown].sort(), ['bad', 'bad', 'good']);
+  const words = pi.events.filter(({ name }) => name === 'shut').map(({ message }) => message);
+  t.match(words.join('\n'), /Unable to retrieve some image pull secrets \(gone\)/);
+  t.match(words.join('\n'), /registry says: unauthorized/);
+  t.notMatch(JSON.stringify([pi.events, pi.reports]), /hidden/);
+});
+
 t.test('one pull serves all pods that want the image, and a deleted pod gives it up', async (t) => {
   let pulls = 0;
   const pi = await board(t, {

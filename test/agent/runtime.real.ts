@@ -8,7 +8,14 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Test } from 'tap';
-import type { ContainerSpec, Runtime, SandboxSpec } from '../../agent/runtime/runtime.ts';
+import {
+  type ContainerSpec,
+  ImagePullError,
+  type Runtime,
+  type SandboxSpec,
+} from '../../agent/runtime/runtime.ts';
+import { busyboxTar } from '../support/podman.ts';
+import { REGISTRY, startRegistry } from '../support/registry.ts';
 import { containerSpec, reached, readLog, sandboxSpec } from './runtime.contract.ts';
 
 const run = promisify(execFile);
@@ -33,6 +40,7 @@ export interface RealHarness {
 export async function realRuntimeTests(t: Test, harness: RealHarness): Promise<void> {
   await specTests(t, harness);
   await limitTests(t, harness);
+  await registryTests(t, harness);
 }
 
 export function script(
@@ -206,5 +214,34 @@ async function limitTests(t: Test, harness: RealHarness): Promise<void> {
     await run('nsenter', [`--net=/run/netns/${netns}`, ...reach]);
     await Promise.all(sandboxes.map(({ id }) => runtime.removeSandbox(id)));
     t.strictSame(await runtime.listContainers(), []);
+  });
+}
+
+async function registryTests(t: Test, { runtime, netns, dir }: RealHarness): Promise<void> {
+  await t.test('a registry that wants a name is shown it, and its refusal is told', async (t) => {
+    const login = { username: 'someone', password: 'p+/ss:w\u00f6rd?' };
+    const registry = await startRegistry({ netns, dir }, await busyboxTar(), login);
+    t.teardown(() => registry.kill('SIGKILL'));
+    const { signal } = new AbortController();
+    const image = `${REGISTRY}/private/tool:1`;
+    const refusal = async (shown?: typeof login): Promise<string> => {
+      const error = await runtime.pullImage(image, signal, shown).then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
+      t.ok(error instanceof ImagePullError, 'it is an ImagePullError');
+      return String(error);
+    };
+    // Each engine has its own words for it; the registry's own are in podman's.
+    const words = /unauthorized|authentication required|no basic auth|401/i;
+    t.match(await refusal(), words);
+    const wrong = { username: 'someone', password: 'not-the-word' };
+    const told = await refusal(wrong);
+    t.match(told, words);
+    t.comment(told);
+    t.notMatch(told, wrong.password);
+    t.equal(await runtime.imageStatus(image), undefined);
+    t.match((await runtime.pullImage(image, signal, login)).id, /^[0-9a-f]{64}$/);
+    t.ok(await runtime.imageStatus(image));
   });
 }

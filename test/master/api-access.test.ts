@@ -270,6 +270,21 @@ t.test('acting as another needs the right to, and then means it', async (t) => {
   t.match(account.json.status.userInfo.groups, ['system:serviceaccounts', /:default$/, /.*/]);
 });
 
+t.test('a pod gets the pull secrets of its service account, unless it names its own', async (t) => {
+  const imagePullSecrets = [{ name: 'registry' }];
+  await api.call('POST', ACCOUNTS, { body: { metadata: { name: 'puller' }, imagePullSecrets } });
+  const made = async (name: string, more: object) => {
+    const spec = { containers: [{ name: 'c', image: 'i' }], ...more };
+    const answer = await api.call('POST', PODS, { body: { metadata: { name }, spec } });
+    return answer.json.spec.imagePullSecrets;
+  };
+  t.same(await made('pulls', { serviceAccountName: 'puller' }), imagePullSecrets);
+  const own = [{ name: 'own' }];
+  const asked = { serviceAccountName: 'puller', imagePullSecrets: own };
+  t.same(await made('pulls-its-own', asked), own);
+  t.equal(await made('pulls-as-default', {}), undefined);
+});
+
 t.test('a token is refused for what is not there or makes no sense', async (t) => {
   const token = (name: string, spec: object) =>
     api.call('POST', `${ACCOUNTS}/${name}/token`, { body: { spec } });

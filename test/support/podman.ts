@@ -13,6 +13,7 @@ import { engineEnvironment } from '../../agent/runtime/engine-config.ts';
 import type { PodmanRuntimeOptions } from '../../agent/runtime/podman.ts';
 import { PodmanRuntime } from '../../agent/runtime/podman.ts';
 import { tarArchive } from '../../agent/runtime/tar.ts';
+import { REGISTRY } from './registry.ts';
 
 const run = promisify(execFile);
 
@@ -87,7 +88,10 @@ async function boardEnvironment(dir: string): Promise<NodeJS.ProcessEnv> {
   const conf = join(dir, 'containers.conf');
   const text = existsSync(conf) ? await readFile(conf, 'utf8') : '[engine]\n';
   await writeFile(conf, text.replace('[engine]\n', '[engine]\nlock_type = "file"\n'));
-  return { ...inherited, CONTAINERS_CONF: conf };
+  // Podman alone does not take the loopback for safe enough to go without TLS.
+  const registries = join(dir, 'registries.conf');
+  await writeFile(registries, `[[registry]]\nlocation = "${REGISTRY}"\ninsecure = true\n`);
+  return { ...inherited, CONTAINERS_CONF: conf, CONTAINERS_REGISTRIES_CONF: registries };
 }
 
 /** podman leaves its storage bind-mounted on itself. */

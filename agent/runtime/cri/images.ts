@@ -1,7 +1,7 @@
 /** Images through CRI: state and pull. */
 import { fullImageName, isLocalImage } from '../image-name.ts';
 import { localImage, syncFileSystem } from '../own-disk.ts';
-import { ImagePullError, type ImageStatus } from '../runtime.ts';
+import { ImagePullError, type ImageStatus, type RegistryLogin } from '../runtime.ts';
 import type { GrpcSocket } from './grpc.ts';
 import { CRI } from './proto.ts';
 import { plainId } from './read.ts';
@@ -22,16 +22,16 @@ export async function imageStatus(
 
 /** Throws ImagePullError with the engine's own words. `rootDir` is where the engine keeps images. */
 export async function pullImage(
-  grpc: GrpcSocket,
+  { grpc, rootDir }: { readonly grpc: GrpcSocket; readonly rootDir: string | undefined },
   image: string,
-  rootDir: string | undefined,
   signal: AbortSignal,
+  login: RegistryLogin | undefined,
 ): Promise<ImageStatus> {
   if (isLocalImage(image)) {
     return localImage(image, await imageStatus(grpc, image), 'ctr -n k8s.io images import');
   }
   try {
-    const request = { image: { image: fullImageName(image) } };
+    const request = { image: { image: fullImageName(image) }, auth: login };
     await grpc.call(CRI.pullImage, request, { timeoutMs: PULL_MS_MAX, signal });
   } catch (cause) {
     const words = cause instanceof Error ? cause.message : String(cause);

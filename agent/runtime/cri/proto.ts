@@ -259,5 +259,9 @@ export const CRI = {
     type: [2, 'int'],
   }),
   imageStatus: method(`${IMAGES}/ImageStatus`, { image: [1, imageSpec] }, { image: [1, image] }),
-  pullImage: method(`${IMAGES}/PullImage`, { image: [1, imageSpec] }, { imageRef: [1, 'string'] }),
+  pullImage: method(
+    `${IMAGES}/PullImage`,
+    { image: [1, imageSpec], auth: [2, { username: [1, 'string'], password: [2, 'string'] }] },
+    { imageRef: [1, 'string'] },
+  ),
 } as const;

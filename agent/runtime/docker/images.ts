@@ -3,7 +3,7 @@ import { fullImageName, isLocalImage } from '../image-name.ts';
 import { asArray, asObject, asText } from '../json-read.ts';
 import { localImage, syncFileSystem } from '../own-disk.ts';
 import { answerLines, type CallOptions, EngineHttpError, type PodmanHttp } from '../podman-http.ts';
-import { ImagePullError, type ImageStatus, RuntimeError } from '../runtime.ts';
+import { ImagePullError, type ImageStatus, type RegistryLogin, RuntimeError } from '../runtime.ts';
 import { plainId } from './read.ts';
 
 const IMPORT_MS_MAX = 600_000;
@@ -27,14 +27,14 @@ export async function imageStatus(
 
 /** Throws ImagePullError with the engine's own words. `rootDir` is where the engine keeps images. */
 export async function pullImage(
-  http: PodmanHttp,
+  { http, rootDir }: { readonly http: PodmanHttp; readonly rootDir: string | undefined },
   image: string,
-  rootDir: string | undefined,
   signal: AbortSignal,
+  login: RegistryLogin | undefined,
 ): Promise<ImageStatus> {
   if (isLocalImage(image)) return localImage(image, await imageStatus(http, image), 'docker load');
   try {
-    await follow(http, { query: { fromImage: fullImageName(image) } }, signal);
+    await follow(http, { query: { fromImage: fullImageName(image) }, login }, signal);
   } catch (cause) {
     const words = cause instanceof Error ? cause.message : String(cause);
     const why = signal.aborted ? 'the pull was given up' : words;

@@ -16,7 +16,7 @@ const HONOURED = {
     ...['nodeSelector', 'nodeName', 'tolerations', 'affinity', 'topologySpreadConstraints'],
     ...['schedulerName', 'schedulingGates', 'priority', 'overhead', 'shareProcessNamespace'],
     ...['priorityClassName', 'preemptionPolicy'],
-    ...['readinessGates', 'activeDeadlineSeconds'],
+    ...['readinessGates', 'activeDeadlineSeconds', 'imagePullSecrets'],
     // Names without effect of their own; the account is a name until tokens come.
     ...['serviceAccountName', 'serviceAccount'],
   ]),
