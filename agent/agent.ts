@@ -6,6 +6,7 @@
 import { createPrivateKey, randomInt, randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { systemClock as clock } from '../protocol/clock.ts';
 import type { BoardCredentials } from '../protocol/messages.ts';
@@ -22,6 +23,7 @@ import { ensureForwarding, ensureServiceRoute, runIp } from './network/anyip.ts'
 import { PodRoutes } from './network/routes.ts';
 import { openStream } from './pod-streams.ts';
 import { PodManager } from './pods/pod-manager.ts';
+import { type HostPort, hostPortsOf, withHostPorts } from './proxy/host-ports.ts';
 import { ServiceProxy } from './proxy/service-proxy.ts';
 import { serviceTable } from './proxy/service-table.ts';
 import { Reporter } from './reporter.ts';
@@ -71,6 +73,8 @@ class RunningAgent {
   readonly #dns: ClusterDns;
   readonly #routes: PodRoutes;
   readonly #link: Link;
+  #pods: PodManager | undefined;
+  #hostPorts: readonly HostPort[] = [];
   /** What has to be undone at the end, in the order it was begun. */
   readonly #ending: Array<() => void | Promise<void>> = [];
 
@@ -130,6 +134,7 @@ class RunningAgent {
     });
     const runtime = await chooseRuntime({ ...this.#config, ...this.#config.runtime }, this.#log);
     const pods = this.#makePods(runtime);
+    this.#pods = pods;
     this.#ending.push(
       () => runtime.stop(),
       () => pods.stop(),
@@ -254,7 +259,10 @@ class RunningAgent {
       desired: () => this.#desired.current(),
       facts: () => this.#board.podFacts(),
       directories: (uid) => ({ data: join(dataDir, 'pods', uid), run: join(runDir, 'pods', uid) }),
-      report: (report) => this.#reporter.pod(report),
+      report: (report) => {
+        this.#reporter.pod(report);
+        this.#followHostPorts();
+      },
       emit: (event) => this.#reporter.podEvent(event),
     });
   }
@@ -272,7 +280,16 @@ class RunningAgent {
       address: this.#board.address,
       addresses: localIpv4(),
     };
-    this.#proxy.update(serviceTable(this.#desired.current().services, board));
+    const table = serviceTable(this.#desired.current().services, board);
+    this.#proxy.update(withHostPorts(table, this.#hostPorts, board));
+  }
+
+  /** What a pod has told may open or close ports of the board. */
+  #followHostPorts(): void {
+    const ports = hostPortsOf(this.#pods?.workers() ?? []);
+    if (isDeepStrictEqual(ports, this.#hostPorts)) return;
+    this.#hostPorts = ports;
+    this.#followServices();
   }
 
   /** An interface that came or went, a lease with another address. */

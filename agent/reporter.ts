@@ -44,7 +44,9 @@ export class Reporter {
 
   /** Every board serves all services, so the words name this one. */
   serviceProblem({ service, reason, message }: ServiceProblem): void {
-    const involved = { kind: 'Service', ...service, uid: '' };
+    const { namespace, name, podUid } = service;
+    const kind = podUid === undefined ? 'Service' : 'Pod';
+    const involved = { kind, namespace, name, uid: podUid ?? '' };
     const text = `${this.#options.node}: ${message}`;
     this.#event(involved, { type: 'Warning', reason, message: text });
   }

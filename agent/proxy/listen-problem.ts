@@ -1,4 +1,4 @@
-/** Why a service cannot be listened for, for the event on it: who holds the port, and what to do. */
+/** Why a service or a host port cannot be listened for, for the event on it: who holds the port, and what to do. */
 import { portHolder, type Transport } from './port-holder.ts';
 import type { ListenerSpec, ServiceProblem } from './service-table.ts';
 
@@ -13,8 +13,10 @@ export async function listenProblem(
     return { service, reason: 'ListenFailed', message };
   }
   const holder = await portHolder(port, transport).catch(() => undefined);
-  const message =
-    `${what} of this board is held by ${holder ?? 'another program'}: stop it, or give the ` +
-    `service another ${ip === undefined ? 'nodePort' : 'port'}`;
+  const other =
+    service.podUid !== undefined
+      ? 'the pod another hostPort'
+      : `the service another ${ip === undefined ? 'nodePort' : 'port'}`;
+  const message = `${what} of this board is held by ${holder ?? 'another program'}: stop it, or give ${other}`;
   return { service, reason: 'PortConflict', message };
 }

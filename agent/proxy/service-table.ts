@@ -14,9 +14,12 @@ export interface Backend {
   readonly port: number;
 }
 
+/** Whom a port is opened for. */
 export interface ServiceRef {
   readonly namespace: string;
   readonly name: string;
+  /** It is no service but this pod, with a host port. */
+  readonly podUid?: string;
 }
 
 export interface ListenerSpec {

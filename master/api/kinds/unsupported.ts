@@ -42,7 +42,7 @@ const HONOURED = {
     // Of no effect on the volumes that there are (Kubernetes: only on persistent ones).
     'fsGroupChangePolicy',
   ]),
-  containerPort: new Set(['name', 'containerPort', 'protocol']),
+  containerPort: new Set(['name', 'containerPort', 'protocol', 'hostPort', 'hostIP']),
   envSource: new Set(['fieldRef', 'resourceFieldRef', 'configMapKeyRef', 'secretKeyRef']),
   resourceNames: new Set(['cpu', 'memory']),
   volume: new Set([
@@ -71,8 +71,6 @@ const HARMLESS: Readonly<Record<string, readonly unknown[]>> = {
   stdinOnce: [false],
   mountPropagation: ['None'],
   medium: [''],
-  hostPort: [0],
-  hostIP: [''],
   // The other values speak of zones, which boards have not.
   trafficDistribution: ['PreferSameNode'],
   allocateLoadBalancerNodePorts: [true, false],
@@ -80,10 +78,7 @@ const HARMLESS: Readonly<Record<string, readonly unknown[]>> = {
 
 /** How a field is named in the sentence "this version of Pier does not ...". */
 const WORDS: Readonly<Record<string, string>> = {
-  hostPort: 'open host ports',
-  hostIP: 'open host ports',
   sizeLimit: 'limit the size of volumes',
-  imagePullSecrets: 'log in to registries',
   runtimeClassName: 'choose runtimes by class',
   ephemeralContainers: 'run ephemeral containers',
   automountServiceAccountToken: 'mount service account tokens',
@@ -161,6 +156,9 @@ function containerWarnings(path: string, container: Container, hostNetwork: bool
   // On the host's network every container port is open on the board: nothing is left to do.
   for (const [index, port] of (hostNetwork ? [] : (container.ports ?? [])).entries()) {
     warnings.push(...unhonoured(`${path}.ports[${index}]`, port, 'containerPort'));
+    if (port.hostPort && port.protocol === 'SCTP') {
+      warnings.push(warning(`${path}.ports[${index}].hostPort`, 'forward SCTP'));
+    }
   }
   for (const [index, { valueFrom }] of (container.env ?? []).entries()) {
     warnings.push(...unhonoured(`${path}.env[${index}].valueFrom`, valueFrom, 'envSource'));

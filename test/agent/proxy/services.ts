@@ -1,10 +1,18 @@
 /** External addresses, affinity, locality and conflicts: the pure parts, as tables. */
 import t from 'tap';
+import { boardPod } from '../../../agent/plan/board-pod.ts';
 import { AffinityTable } from '../../../agent/proxy/affinity.ts';
 import { Balancer } from '../../../agent/proxy/balancer.ts';
+import {
+  type HostPort,
+  hostPortsOf,
+  type PodWithPorts,
+  withHostPorts,
+} from '../../../agent/proxy/host-ports.ts';
 import { type ListenerSpec, serviceTable } from '../../../agent/proxy/service-table.ts';
 import { isLetIn } from '../../../agent/proxy/source-ranges.ts';
 import { socketsFor } from '../../../agent/proxy/tcp-proxy.ts';
+import type { ContainerPort } from '../../../protocol/kinds/types.ts';
 import type { DesiredService, ServiceEndpoint } from '../../../protocol/messages.ts';
 
 const BOARD = { node: 'a', address: '192.0.2.1', addresses: ['127.0.0.1', '192.0.2.1'] };
@@ -91,6 +99,58 @@ t.test('UDP node ports are on each address, TCP ones on all at once', async (t) 
   ];
   const balanced = service({ ports: same, endpoints, loadBalancer: { sourceRanges: [] } });
   t.same(serviceTable([balanced], BOARD).problems, [], 'a service is in no conflict with itself');
+});
+
+t.test('host ports of pods are listened for while the pod is there', async (t) => {
+  const made = (name: string, ports: ContainerPort[], more: Partial<PodWithPorts> = {}) => {
+    const metadata = { uid: `uid-${name}`, namespace: 'default', name };
+    const pod = boardPod({ metadata, spec: { containers: [{ name: 'main', ports }] } });
+    if (pod === undefined) throw new Error('not a pod');
+    return { pod, gone: false, status: { podIP: '10.42.0.7', phase: 'Running' }, ...more };
+  };
+  const udp: ContainerPort = { containerPort: 53, hostPort: 53, protocol: 'UDP' };
+  const inner: ContainerPort = { containerPort: 9, hostPort: 9090, hostIP: '127.0.0.1' };
+  const web = made('web', [{ containerPort: 80, hostPort: 8080 }, udp, inner]);
+  const ports = hostPortsOf([web]);
+  const open = withHostPorts(serviceTable([service()], BOARD), ports, BOARD);
+  t.same([...open.udpListeners.keys()], ['127.0.0.1:53', '192.0.2.1:53']);
+  const keys = ['10.43.0.9:80', '127.0.0.1:8080', '192.0.2.1:8080', '127.0.0.1:9090'];
+  t.same([...open.listeners.keys()], keys);
+  t.match(open.listeners.get('192.0.2.1:8080'), {
+    backends: [{ ip: '10.42.0.7', port: 80 }],
+    service: { name: 'web', podUid: 'uid-web' },
+  });
+  t.same(open.problems, []);
+  t.same(hostPortsOf([{ ...web, gone: true }]), []);
+  t.same(hostPortsOf([{ ...web, status: { podIP: '10.42.0.7', phase: 'Succeeded' } }]), []);
+  t.same(hostPortsOf([{ ...web, status: { phase: 'Pending' } }]), [], 'no address yet');
+  t.same(hostPortsOf([made('plain', [{ containerPort: 80 }])]), []);
+});
+
+t.test('a host port that is taken is told to its pod, and by whom', async (t) => {
+  const pod = { namespace: 'default', name: 'web', podUid: 'uid-web' };
+  const port = { pod, podIp: '10.42.0.7', containerPort: 80, hostIp: undefined } as const;
+  const nodePort = service({
+    ports: [{ name: 'http', protocol: 'TCP', port: 80, nodePort: 8080 }],
+  });
+  const one = { ...port, hostPort: 8080, protocol: 'TCP' } as const;
+  const other = { ...one, pod: { ...pod, name: 'second', podUid: 'uid-2' } };
+  const words = (services: readonly DesiredService[], ports: readonly HostPort[]) =>
+    withHostPorts(serviceTable(services, BOARD), ports, BOARD).problems.map(
+      ({ service: { name }, message }) => `${name}: ${message}`,
+    );
+  const another = 'give one of them another port';
+  t.same(words([nodePort], [one]), [
+    `web: port 8080 of this board is held by service default/web: ${another}`,
+  ]);
+  t.same(words([], [one, other]), [
+    `second: port 8080 of this board is held by pod default/web: ${another}`,
+  ]);
+  t.same(words([nodePort], [{ ...one, protocol: 'UDP' }]), [], 'another protocol');
+  t.same(words([service()], [{ ...one, hostPort: 80 }]), [], 'the address of a service is its own');
+  const balanced = service({ loadBalancer: { sourceRanges: [] } });
+  t.equal(words([balanced], [{ ...one, hostPort: 80 }]).length, 1);
+  t.same(words([balanced], [{ ...one, hostPort: 80, hostIp: '127.0.0.1' }]), []);
 });
 
 t.test('endpoints of the same board come first when the service asks for it', async (t) => {

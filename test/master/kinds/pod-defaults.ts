@@ -158,7 +158,7 @@ t.test('what is stored but not honoured is named', async (t) => {
       onePod(
         `livenessProbe: {tcpSocket: {port: 80}}
     lifecycle: {preStop: {exec: {command: [x]}}}
-    ports: [{containerPort: 80, hostPort: 8080}]
+    ports: [{containerPort: 80, hostPort: 8080}, {containerPort: 81, hostPort: 8081, protocol: SCTP}]
     resources: {limits: {cpu: 1, ephemeral-storage: 1Gi}}`,
         `volumes: [{name: a, nfs: {server: s, path: /}}, {name: b, emptyDir: {sizeLimit: 1Gi}}]`,
       ),
@@ -166,7 +166,7 @@ t.test('what is stored but not honoured is named', async (t) => {
     [
       'spec.volumes[0].nfs: stored, but this version of Pier does not mount this kind of volume yet',
       'spec.volumes[1].emptyDir.sizeLimit: stored, but this version of Pier does not limit the size of volumes yet',
-      'spec.containers[0].ports[0].hostPort: stored, but this version of Pier does not open host ports yet',
+      'spec.containers[0].ports[1].hostPort: stored, but this version of Pier does not forward SCTP yet',
       'spec.containers[0].resources.limits.ephemeral-storage: stored, but this version of Pier does not limit this resource yet',
     ],
   );
