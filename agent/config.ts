@@ -54,6 +54,7 @@ export const LIMITS = {
     parallelPulls: 2,
     parallelEngineCalls: 6,
     relistMs: 1 * MINUTE,
+    volumeLookMs: 10 * SECOND,
     engineRetry: { firstMs: 1 * SECOND, maxMs: 30 * SECOND },
   },
   proxy: {

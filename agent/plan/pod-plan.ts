@@ -43,6 +43,11 @@ export const DEADLINE_EXCEEDED: PodVerdict = {
   message: 'Pod was active on the node longer than the specified deadline',
 };
 
+/** The reason of pods that used more than they may. */
+export const EVICTED = 'Evicted';
+/** Kubernetes: what a pod gets to end when it is evicted for its disk use. */
+const EVICTED_GRACE_SECONDS = 1;
+
 export type PodStep =
   | { readonly type: 'runSandbox' }
   | { readonly type: 'removeSandbox'; readonly id: string; readonly why: 'dead' | 'deleted' }
@@ -254,10 +259,11 @@ function planNew(view: PodView, sandbox: Sandbox, container: KubeContainer): Pod
   return steps([{ type: 'ensureImage', container: name, image, policy, attempt }]);
 }
 
-/** A finished pod keeps its ended containers for their logs; only sidecars are left to stop. */
+/** A finished pod keeps its ended containers for their logs; what still runs, as sidecars, is left to stop. */
 function planFinished(view: PodView): PodPlan {
   const running = view.containers.filter(({ state }) => state === 'running');
-  const graceSeconds = view.pod.spec.terminationGracePeriodSeconds ?? 30;
+  const grace = view.pod.spec.terminationGracePeriodSeconds ?? 30;
+  const graceSeconds = view.verdict?.reason === EVICTED ? EVICTED_GRACE_SECONDS : grace;
   return steps(
     running.map(({ id, name }) => ({
       type: 'stopContainer',

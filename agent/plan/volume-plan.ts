@@ -11,6 +11,7 @@ import type {
   VolumeProjection,
 } from '../../protocol/kinds/types.ts';
 import type { BoardPod } from './board-pod.ts';
+import { memoryBytes } from './empty-dir.ts';
 import {
   ConfigError,
   type ConfigKind,
@@ -30,6 +31,13 @@ export interface VolumeFile {
 export type PlannedVolume =
   | { readonly type: 'directory'; readonly path: string; readonly group?: number }
   | { readonly type: 'hostPath'; readonly path: string; readonly expect: string }
+  /** A tmpfs of this size. */
+  | {
+      readonly type: 'memory';
+      readonly path: string;
+      readonly sizeBytes: number;
+      readonly group?: number;
+    }
   /** Swapped as a whole when anything in it changes. */
   | {
       readonly type: 'files';
@@ -77,11 +85,20 @@ export function planVolumes(pod: BoardPod, context: VolumeContext): Map<string, 
   return volumes;
 }
 
+/** Where a volume lies below one of the pod's directories. */
+export function volumePath(root: string, name: string): string {
+  return `${root}/volumes/${name}`;
+}
+
 function planVolume(pod: BoardPod, volume: Volume, context: VolumeContext): PlannedVolume {
   const { data, run } = context.directories;
-  const at = (root: string) => `${root}/volumes/${volume.name}`;
+  const at = (root: string) => volumePath(root, volume.name);
   if (volume.emptyDir !== undefined) {
-    return { type: 'directory', path: at(volume.emptyDir.medium === 'Memory' ? run : data) };
+    if (volume.emptyDir.medium !== 'Memory') {
+      return { type: 'directory', path: volumePath(data, volume.name) };
+    }
+    const sizeBytes = memoryBytes(pod.spec, volume, context.facts.allocatable.memoryBytes);
+    return { type: 'memory', path: at(run), sizeBytes };
   }
   if (volume.hostPath !== undefined) {
     return { type: 'hostPath', path: volume.hostPath.path, expect: volume.hostPath.type ?? '' };

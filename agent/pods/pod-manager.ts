@@ -11,6 +11,7 @@
 import { rm } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
+import { unmountMemory } from '../host/memory-mount.ts';
 import type { BackoffLimits } from '../plan/backoff.ts';
 import { type BoardPod, podKey, stopGraceSeconds } from '../plan/board-pod.ts';
 import type { PlanLimits } from '../plan/memory.ts';
@@ -24,11 +25,14 @@ import { ImagePuller } from './image-puller.ts';
 import type { PodEvent } from './pod-steps.ts';
 import { type BoardFacts, type PodStatusReport, PodWorker, type WorkerHost } from './pod-worker.ts';
 import { Semaphore } from './semaphore.ts';
+import { VolumeWatch } from './volume-watch.ts';
 
 export interface PodLimits extends PlanLimits {
   readonly parallelPulls: number;
   readonly parallelEngineCalls: number;
   readonly relistMs: number;
+  /** How often limited volumes are measured. */
+  readonly volumeLookMs: number;
   readonly engineRetry: BackoffLimits;
 }
 
@@ -54,6 +58,7 @@ interface Observed {
 export class PodManager {
   readonly #options: PodManagerOptions;
   readonly #watch: EngineWatch;
+  readonly #volumes: VolumeWatch;
   readonly #host: WorkerHost;
   readonly #workers = new Map<string, PodWorker>();
   /** Pods this agent found in its state or in the engine when it was started. */
@@ -78,6 +83,13 @@ export class PodManager {
         const worker = podUid === undefined ? undefined : this.#workers.get(podUid);
         return worker === undefined || worker.isNews(type, containerId);
       },
+    });
+    this.#volumes = new VolumeWatch({
+      clock,
+      log,
+      lookMs: limits.volumeLookMs,
+      pods: () => this.#workers.values(),
+      directories: options.directories,
     });
     this.#host = {
       runtime,
@@ -109,10 +121,12 @@ export class PodManager {
     const { pods } = this.#options.desired();
     for (const uid of pods.keys()) this.#ranBefore.add(uid);
     this.#watch.start();
+    this.#volumes.start();
   }
 
   /** Lets go of the pods; they run on. */
   async stop(): Promise<void> {
+    this.#volumes.stop();
     for (const worker of this.#workers.values()) worker.stop();
     await this.#watch.stop();
   }
@@ -238,6 +252,7 @@ export class PodManager {
     this.#options.notes.forgetPod(uid);
     const { data, run } = this.#options.directories(uid);
     await rm(data, { recursive: true, force: true });
+    await unmountMemory(run);
     await rm(run, { recursive: true, force: true });
   }
 }

@@ -174,6 +174,13 @@ export class PodWorker {
     else this.#schedule();
   }
 
+  /** Ends the pod for good; nothing when it has ended, or has to go anyway. */
+  evict(verdict: PodVerdict): void {
+    if (this.#graceSeconds !== undefined || podOutcome(this.#view()) !== undefined) return;
+    this.#end(verdict, 'Warning');
+    this.#schedule();
+  }
+
   /** Stops working; the pod runs on. */
   stop(): void {
     this.#stopped = true;
@@ -229,12 +236,15 @@ export class PodWorker {
     if (podOutcome(this.#view()) !== undefined) return undefined;
     const deadlineAtMs = this.#bornMs + activeDeadlineSeconds * 1000;
     if (this.#host.clock.monotonicMs() < deadlineAtMs) return deadlineAtMs;
-    this.#verdict = DEADLINE_EXCEEDED;
-    this.#host.records.end(this.#pod.uid, DEADLINE_EXCEEDED, this.#startTimeMs);
-    const { uid, namespace, name } = this.#pod;
-    const event = { uid, namespace, name, container: undefined, ...DEADLINE_EXCEEDED };
-    this.#host.emit({ ...event, type: 'Normal' });
+    this.#end(DEADLINE_EXCEEDED, 'Normal');
     return undefined;
+  }
+
+  #end(verdict: PodVerdict, type: PodEvent['type']): void {
+    const { uid, namespace, name } = this.#pod;
+    this.#verdict = verdict;
+    this.#host.records.end(uid, verdict, this.#startTimeMs);
+    this.#host.emit({ uid, namespace, name, container: undefined, ...verdict, type });
   }
 
   #view(): PodView {

@@ -22,6 +22,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import path from 'node:path';
+import { mountMemory } from '../host/memory-mount.ts';
 import { type PlannedVolume, VolumeError, type VolumeFile } from '../plan/volume-plan.ts';
 
 const DATA_LINK = '..data';
@@ -48,13 +49,12 @@ async function makeVolume(volume: PlannedVolume): Promise<void> {
   switch (volume.type) {
     case 'directory':
       if ((await mkdir(volume.path, { recursive: true })) !== undefined) {
-        // Kubernetes: an emptyDir can be written by every user in the pod.
-        await chmod(volume.path, 0o777);
-        if (volume.group !== undefined) {
-          await chown(volume.path, 0, volume.group);
-          // New files belong to the group as well.
-          await chmod(volume.path, 0o2777);
-        }
+        await openToPod(volume.path, volume.group);
+      }
+      return;
+    case 'memory':
+      if (await mountMemory(volume.path, volume.sizeBytes)) {
+        await openToPod(volume.path, volume.group);
       }
       return;
     case 'hostPath':
@@ -66,6 +66,15 @@ async function makeVolume(volume: PlannedVolume): Promise<void> {
       throw new Error(`unknown volume ${String(never)}`);
     }
   }
+}
+
+/** Kubernetes: an emptyDir can be written by every user in the pod. */
+async function openToPod(directory: string, group: number | undefined): Promise<void> {
+  await chmod(directory, 0o777);
+  if (group === undefined) return;
+  await chown(directory, 0, group);
+  // New files belong to the group as well.
+  await chmod(directory, 0o2777);
 }
 
 async function checkHostPath(target: string, expect: string): Promise<void> {

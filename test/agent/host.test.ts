@@ -1,5 +1,6 @@
 /** The board's facts, numbers and fitness, from sample texts of real boards and on this machine. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { link, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -12,6 +13,7 @@ import {
   osPrettyName,
   readHostFacts,
 } from '../../agent/host/facts.ts';
+import { mountMemory, mountPoints, unmountMemory } from '../../agent/host/memory-mount.ts';
 import {
   ContainerRates,
   HostMetrics,
@@ -24,6 +26,7 @@ import {
   pressuresOf,
 } from '../../agent/host/metrics.ts';
 import { readText } from '../../agent/host/read-text.ts';
+import { diskUsage } from '../../agent/pods/volume-watch.ts';
 
 /** A file system of these texts only. */
 function files(texts: Readonly<Record<string, string>>): ReadText {
@@ -327,3 +330,47 @@ t.test(
     await t.rejects(readText(dir), { code: 'EISDIR' });
   },
 );
+
+t.test('what lies in a directory is counted once, and only as far as it matters', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'pier-usage-'));
+  t.teardown(() => rm(directory, { recursive: true }));
+  t.equal(await diskUsage(join(directory, 'none'), 1000), 0);
+  await mkdir(join(directory, 'a/b'), { recursive: true });
+  const before = await diskUsage(directory, 2 ** 40);
+  await writeFile(join(directory, 'a/b/file'), randomBytes(256 * 1024));
+  await link(join(directory, 'a/b/file'), join(directory, 'a/again'));
+  await symlink('/proc', join(directory, 'elsewhere'));
+  const used = (await diskUsage(directory, 2 ** 40)) - before;
+  t.ok(used >= 256 * 1024 && used < 400 * 1024, `${used} bytes`);
+  t.ok((await diskUsage(directory, 1000)) > 1000);
+});
+
+const mayMount = process.getuid?.() === 0 ? false : 'mounts are made as root only';
+
+t.test('a directory in memory holds so much and no more', { skip: mayMount }, async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'pier memory-'));
+  t.teardown(async () => {
+    await unmountMemory(directory);
+    await rm(directory, { recursive: true });
+  });
+  const volume = join(directory, 'volumes/cache');
+  const made = await mountMemory(volume, 64 * 1024).catch(String);
+  if (/permission denied|not permitted/.test(`${made}`)) {
+    t.comment(`mounts are not allowed here: ${made}`);
+    return;
+  }
+  t.equal(made, true);
+  await writeFile(join(volume, 'fits'), randomBytes(32 * 1024));
+  t.equal(await mountMemory(volume, 64 * 1024), false, 'it is there already');
+  await t.rejects(writeFile(join(volume, 'too-much'), randomBytes(64 * 1024)), { code: 'ENOSPC' });
+  await unmountMemory(directory);
+  t.same(await readdir(volume), [], 'and nothing of it is left');
+  await unmountMemory(directory);
+});
+
+t.test('mount points are read as the kernel writes them', async (t) => {
+  const text = `22 1 8:1 / / rw - ext4 /dev/root rw
+99 22 0:44 / /run/pier\\040pods/a rw - tmpfs tmpfs rw,size=64k
+`;
+  t.same(mountPoints(text), ['/', '/run/pier pods/a']);
+});

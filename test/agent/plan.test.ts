@@ -4,6 +4,7 @@ import t from 'tap';
 import { crashBackoff, growBackoff } from '../../agent/plan/backoff.ts';
 import { type BoardPod, boardPod, containerHash } from '../../agent/plan/board-pod.ts';
 import { containerSpec, sandboxSpec } from '../../agent/plan/container-spec.ts';
+import { limitedVolumes } from '../../agent/plan/empty-dir.ts';
 import { environment, expand } from '../../agent/plan/environment.ts';
 import {
   EMPTY_MEMORY,
@@ -17,6 +18,7 @@ import {
 import { allocatePodIp, cidrContains } from '../../agent/plan/pod-ip.ts';
 import {
   DEADLINE_EXCEEDED,
+  EVICTED,
   type PodView,
   planPod,
   podOutcome,
@@ -666,4 +668,46 @@ t.test('pull secrets are shown to the registries that they are for', async (t) =
   t.same(shown('old.lan/app'), ['old:g']);
   t.same(shown('broken.lan/app'), []);
   t.same(look('nginx').missing, ['other', 'torn', 'gone']);
+});
+
+t.test('volumes in memory have the size of the smallest limit there is', async (t) => {
+  const facts = {
+    nodeName: 'pi',
+    hostIp: '192.0.2.1',
+    podIp: '10.42.1.2',
+    allocatable: { cpuMillis: 4000, memoryBytes: 1024 ** 3 },
+  };
+  const directories = { data: '/data/u1', run: '/run/u1' };
+  const sizeOf = (sizeLimit?: string, ...limits: Array<string | undefined>) => {
+    const emptyDir = { medium: 'Memory', ...(sizeLimit === undefined ? {} : { sizeLimit }) };
+    const containers = limits.map((memory, index) => ({
+      name: `c${index}`,
+      ...(memory === undefined ? {} : { resources: { limits: { memory } } }),
+    }));
+    const spec = { volumes: [{ name: 'cache', emptyDir }], containers };
+    const planned = planVolumes(pod(spec), { configs: () => undefined, facts, directories });
+    const volume = planned.get('cache');
+    t.match(volume, { type: 'memory', path: '/run/u1/volumes/cache' });
+    return volume?.type === 'memory' ? volume.sizeBytes : undefined;
+  };
+  t.equal(sizeOf(undefined, undefined), 1024 ** 3, 'what the board can give');
+  t.equal(sizeOf('1Mi', undefined), 1024 ** 2);
+  t.equal(sizeOf('5Gi', undefined), 1024 ** 3);
+  t.equal(sizeOf('100Mi', '32Mi', '16Mi'), 48 * 1024 ** 2, 'the limit of the pod');
+  t.equal(sizeOf('100Mi', '32Mi', undefined), 100 * 1024 ** 2, 'a pod without a limit');
+  t.equal(sizeOf('0', '32Mi'), 32 * 1024 ** 2, 'zero is no limit');
+  const onDisk = { name: 'disk', emptyDir: { sizeLimit: '2Mi' } };
+  const inMemory = { name: 'memory', emptyDir: { sizeLimit: '2Mi', medium: 'Memory' } };
+  const free = { name: 'free', emptyDir: {} };
+  const limited = limitedVolumes(pod({ volumes: [onDisk, inMemory, free] }));
+  t.same(limited, [{ name: 'disk', limitBytes: 2 * 1024 ** 2, limit: '2Mi' }]);
+});
+
+t.test('an evicted pod is stopped at once', async (t) => {
+  const verdict = { reason: EVICTED, message: 'too much' };
+  const plan = planPod({
+    ...view({ sandboxes: [SANDBOX], containers: [seen('running')] }),
+    verdict,
+  });
+  t.match(plan.steps, [{ type: 'stopContainer', graceSeconds: 1, why: 'finished' }]);
 });

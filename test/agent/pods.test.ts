@@ -1,5 +1,6 @@
 /** The pods of a board on the fake engine: adoption, crashes, removal, lost state, failing engine. */
-import { writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { existsSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -26,6 +27,7 @@ const LIMITS = {
   parallelPulls: 2,
   parallelEngineCalls: 4,
   relistMs: 60_000,
+  volumeLookMs: 20,
   engineRetry: { firstMs: 10, maxMs: 20 },
 };
 
@@ -344,6 +346,31 @@ t.test('an image is pulled with the pull secrets of the pod, one after the other
   t.match(words.join('\n'), /Unable to retrieve some image pull secrets \(gone\)/);
   t.match(words.join('\n'), /registry says: unauthorized/);
   t.notMatch(JSON.stringify([pi.events, pi.reports]), /hidden/);
+});
+
+t.test('a pod whose volume holds more than it may is evicted, and the card freed', async (t) => {
+  const pi = await board(t);
+  await pi.startAgent();
+  const volumes = [{ name: 'cache', emptyDir: { sizeLimit: '64Ki' } }];
+  pi.want([pod('web', { volumes }), pod('other', { volumes })]);
+  await until('both are ready', () => pi.isReady('web') && pi.isReady('other'));
+  const volume = (name: string) =>
+    path.join(pi.directory, 'pods', `uid-${name}`, 'volumes', 'cache');
+  writeFileSync(path.join(volume('other'), 'file'), randomBytes(16_384));
+  writeFileSync(path.join(volume('web'), 'file'), randomBytes(128 * 1024));
+  await until('web has ended', () => pi.last('web')?.status.phase === 'Failed');
+  const message = 'Usage of EmptyDir volume "cache" exceeds the limit "64Ki".';
+  t.match(pi.last('web')?.status, { reason: 'Evicted', message });
+  t.match(
+    pi.events.find(({ reason }) => reason === 'Evicted'),
+    { name: 'web', type: 'Warning', message },
+  );
+  await until('its volume is gone', () => !existsSync(volume('web')));
+  t.ok(pi.isReady('other'));
+  await pi.stopAgent();
+  await pi.startAgent();
+  await until('it is still ended', () => pi.last('web')?.status.phase === 'Failed');
+  t.equal(pi.last('web')?.status.reason, 'Evicted');
 });
 
 t.test('one pull serves all pods that want the image, and a deleted pod gives it up', async (t) => {

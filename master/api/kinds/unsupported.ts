@@ -48,7 +48,7 @@ const HONOURED = {
   volume: new Set([
     ...['name', 'emptyDir', 'hostPath', 'configMap', 'secret', 'downwardAPI', 'projected'],
   ]),
-  emptyDir: new Set(['medium']),
+  emptyDir: new Set(['medium', 'sizeLimit']),
   projection: new Set(['configMap', 'secret', 'downwardAPI']),
   volumeMount: new Set(['name', 'mountPath', 'readOnly', 'subPath', 'subPathExpr']),
   serviceSpec: new Set([
@@ -70,7 +70,6 @@ const HARMLESS: Readonly<Record<string, readonly unknown[]>> = {
   hostUsers: [true],
   stdinOnce: [false],
   mountPropagation: ['None'],
-  medium: [''],
   // The other values speak of zones, which boards have not.
   trafficDistribution: ['PreferSameNode'],
   allocateLoadBalancerNodePorts: [true, false],
@@ -78,7 +77,6 @@ const HARMLESS: Readonly<Record<string, readonly unknown[]>> = {
 
 /** How a field is named in the sentence "this version of Pier does not ...". */
 const WORDS: Readonly<Record<string, string>> = {
-  sizeLimit: 'limit the size of volumes',
   runtimeClassName: 'choose runtimes by class',
   ephemeralContainers: 'run ephemeral containers',
   automountServiceAccountToken: 'mount service account tokens',
@@ -142,6 +140,9 @@ function volumeWarnings(path: string, volume: Volume): string[] {
     ...unhonoured(path, volume, 'volume'),
     ...unhonoured(`${path}.emptyDir`, volume.emptyDir, 'emptyDir'),
   ];
+  if (volume.emptyDir?.medium?.startsWith('HugePages') === true) {
+    warnings.push(warning(`${path}.emptyDir.medium`, 'give huge pages'));
+  }
   for (const [index, source] of (volume.projected?.sources ?? []).entries()) {
     warnings.push(...unhonoured(`${path}.projected.sources[${index}]`, source, 'projection'));
   }
