@@ -2,13 +2,17 @@
  * What happens to pods on a board, as people see it with kubectl: probes, hooks and how pods end. Real podman, one board. Needs
  * root.
  */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import type { Endpoints, Event, Pod } from '../../protocol/kinds/types.ts';
+import type { Endpoints, Event, Pod, PodSpec } from '../../protocol/kinds/types.ts';
 import { Lab } from '../lab/lab.ts';
 import { BoardKubectl } from '../support/board-kubectl.ts';
 import { demoContainer, demoPod, nodePortService } from '../support/demo-manifests.ts';
 import { findKubectl } from '../support/kubectl.ts';
 import { labMissing } from '../support/needs.ts';
+import { busyboxTar } from '../support/podman.ts';
+import { REFUSAL, REGISTRY, registryCommand } from '../support/registry.ts';
 
 interface Place {
   readonly lab: Lab;
@@ -18,6 +22,9 @@ interface Place {
 const newest = findKubectl('current');
 const skip = labMissing() || ('missing' in newest ? newest.missing : false);
 
+/** Podman alone does not take the loopback for safe enough to go without TLS. */
+const REGISTRY_CONF = `[[registry]]\nlocation = "${REGISTRY}"\ninsecure = true\n`;
+
 t.setTimeout(600_000);
 
 t.test('pods on a board', { skip, timeout: 600_000 }, async (t) => {
@@ -25,6 +32,10 @@ t.test('pods on a board', { skip, timeout: 600_000 }, async (t) => {
   const lab = await Lab.create({ boards: 1 });
   t.teardown(() => lab.close());
   await lab.startMaster();
+  const conf = '/etc/containers/registries.conf.d';
+  await lab
+    .board(1)
+    .exec('sh', ['-c', `mkdir -p ${conf}; echo '${REGISTRY_CONF}' >${conf}/test.conf`]);
   await lab.startAgent(1);
   const place = { lab, kubectl: new BoardKubectl(lab.board(1), newest) };
   for (const [what, prove] of CLAIMS) await t.test(what, (t) => prove(t, place));
@@ -35,6 +46,9 @@ const CLAIMS: ReadonlyArray<readonly [string, (t: Test, place: Place) => Promise
   ['hooks run at the start and at the end of a container', hooks],
   ['a container says why it ended', ends],
   ['a pod with a readiness gate waits for it', gates],
+  ['a host port of a pod answers on the board, and is told when it is taken', hostPorts],
+  ['volumes hold what they may, in memory and on the card', volumes],
+  ['a private image is pulled with the secret that the pod names, and only so', pulls],
 ];
 
 /** Slow machines: exec forks, and runc alone may take most of a second. */
@@ -148,12 +162,138 @@ async function hooks(t: Test, place: Place): Promise<void> {
     demoPod('badly-hooked', { containers: [bad] }),
   );
   await untilPod(place, 'hooked', 'ready', isReady);
+  // Why, should it have been ended in between.
+  t.comment(await messages(kubectl, 'hooked'));
   t.equal(await lab.board(1).exec('cat', ['/var/lib/pier/notes/all']), 'hello\n');
   await kubectl.ok('delete', 'pod', 'hooked');
   t.equal(await lab.board(1).exec('cat', ['/var/lib/pier/notes/all']), 'hello\nbye\n');
   await untilPod(place, 'badly-hooked', 'restarted', (pod) => restarts(pod) > 0);
   t.match(await messages(kubectl, 'badly-hooked'), /PostStartHook failed: .*exited with 1/);
   await kubectl.ok('delete', 'pod', 'badly-hooked', '--now');
+}
+
+async function hostPorts(t: Test, place: Place): Promise<void> {
+  const { lab, kubectl } = place;
+  const board = lab.board(1);
+  const open = (name: string, hostPort: number) => {
+    const ports = [{ containerPort: 8080, hostPort }];
+    return demoPod(name, { containers: [{ ...demoContainer('main'), ports }] });
+  };
+  const said = await kubectl.apply(open('open', 18_080), open('second', 18_080));
+  t.notMatch(said, /Warning/, 'nothing of it is unsupported');
+  await lab.until('one of them answers', async () => {
+    const page = await curl(lab, `http://${board.address}:18080/`);
+    return page.startsWith('Hello from') || page;
+  });
+  t.match(await curl(lab, 'http://127.0.0.1:18080/'), /^Hello from/);
+  const words = "didn't have free ports for the requested pod ports";
+  await lab.until('the other one waits', async () => {
+    const all = (await messages(kubectl, 'second')) + (await messages(kubectl, 'open'));
+    return all.includes(words) || all;
+  });
+  await kubectl.ok('delete', 'pod', 'open', 'second', '--now');
+  await lab.until('nobody listens', async () =>
+    /connect to server|refused/.test(await curl(lab, 'http://127.0.0.1:18080/')),
+  );
+
+  // Until the board goes.
+  board.spawn(process.execPath, ['-e', 'require("node:net").createServer().listen(18081)']);
+  await lab.until(
+    'the port is held',
+    async () => (await board.exec('ss', ['-Hltn', 'sport = :18081'])) !== '',
+  );
+  await kubectl.apply(open('shut', 18_081));
+  await lab.until('the holder is named', async () => {
+    const all = await messages(kubectl, 'shut');
+    return /PortConflict: board1: port 18081 .* held by .*\(pid \d+\)/.test(all) || all;
+  });
+  await kubectl.ok('delete', 'pod', 'shut', '--now');
+}
+
+async function volumes(t: Test, place: Place): Promise<void> {
+  const { lab, kubectl } = place;
+  const volume = (name: string, emptyDir: object) => ({ name, emptyDir });
+  const main = (text: string) => ({
+    ...demoContainer('main', text),
+    volumeMounts: [{ name: 'cache', mountPath: '/cache' }],
+  });
+  const fill = 'dd if=/dev/zero of=/cache/file bs=1M count=4';
+  const inMemory = demoPod('in-memory', {
+    restartPolicy: 'Never',
+    containers: [main(`${fill} 2>/dev/termination-log; exit 3`)],
+    volumes: [volume('cache', { medium: 'Memory', sizeLimit: '1Mi' })],
+  });
+  const onCard = demoPod('on-card', {
+    containers: [main(`${fill}; exec sleep 1000`)],
+    volumes: [volume('cache', { sizeLimit: '1Mi' })],
+  });
+  const said = await kubectl.apply(inMemory, onCard);
+  t.notMatch(said, /Warning/, 'nothing of it is unsupported');
+  await untilPod(place, 'in-memory', 'Failed', ({ status }) => status?.phase === 'Failed');
+  const { status } = await kubectl.get<Pod>('pod', 'in-memory');
+  const told = status?.containerStatuses?.[0]?.state?.terminated?.message;
+  t.match(told, /No space left on device/);
+  await untilPod(place, 'on-card', 'evicted', ({ status }) => status?.phase === 'Failed');
+  const evicted = await kubectl.get<Pod>('pod', 'on-card');
+  t.match(evicted.status, {
+    reason: 'Evicted',
+    message: 'Usage of EmptyDir volume "cache" exceeds the limit "1Mi".',
+  });
+  const mounts = () => lab.board(1).exec('cat', ['/proc/mounts']);
+  t.match(await mounts(), /volumes\/cache/);
+  await kubectl.ok('delete', 'pod', 'in-memory', 'on-card', '--now');
+  await lab.until('nothing is left of it', async () => {
+    const left = await mounts();
+    return !/volumes\/cache/.test(left) || left;
+  });
+}
+
+async function pulls(t: Test, place: Place): Promise<void> {
+  const { lab, kubectl } = place;
+  const login = { username: 'someone', password: 'open-sesame' };
+  const file = join(lab.dir, 'registry.tar');
+  await writeFile(file, await busyboxTar());
+  const [program = '', ...words] = registryCommand(file, login);
+  lab.board(1).spawn(program, words);
+  await lab.until('the registry listens', async () => {
+    const page = await curl(lab, `http://${REGISTRY}/v2/`);
+    return page.includes(REFUSAL) || page;
+  });
+  const pod = (name: string, tag: string, more: Partial<PodSpec> = {}) => {
+    const image = `${REGISTRY}/private/tool:${tag}`;
+    const main = { name: 'main', image, command: ['/bin/sleep', '1000'] };
+    return demoPod(name, { containers: [main], ...more });
+  };
+  await kubectl.ok(
+    ...['create', 'secret', 'docker-registry', 'private', `--docker-server=${REGISTRY}`],
+    ...[`--docker-username=${login.username}`, `--docker-password=${login.password}`],
+  );
+  const said = await kubectl.apply(
+    pod('pulls', '1', { imagePullSecrets: [{ name: 'private' }] }),
+    pod('nameless', '2'),
+  );
+  t.notMatch(said, /Warning/, 'nothing of it is unsupported');
+  await untilPod(place, 'pulls', 'ready', isReady);
+  await untilPod(place, 'nameless', 'waiting', ({ status }) => {
+    const waiting = status?.containerStatuses?.[0]?.state?.waiting;
+    return (
+      waiting?.reason === 'ImagePullBackOff' &&
+      /unauthorized|authentication/.test(waiting.message ?? '')
+    );
+  });
+  const log = (await lab.log(1, 'agent')) + (await messages(kubectl, 'pulls'));
+  t.match(log, /private\/tool:1/);
+  t.notMatch(log, login.password);
+  t.notMatch(log, Buffer.from(`${login.username}:${login.password}`).toString('base64'));
+  await kubectl.ok('delete', 'pod', 'pulls', 'nameless', '--now');
+}
+
+/** The page, or curl's words when there is none. */
+async function curl(lab: Lab, url: string): Promise<string> {
+  return lab
+    .board(1)
+    .exec('curl', ['-sS', '--max-time', '10', url])
+    .catch((error: unknown) => String(error));
 }
 
 const READY = '{.status.conditions[?(@.type=="Ready")].status}';
