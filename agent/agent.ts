@@ -12,7 +12,7 @@ import { systemClock as clock } from '../protocol/clock.ts';
 import type { BoardCredentials } from '../protocol/messages.ts';
 import { open, secretContext } from '../protocol/seal.ts';
 import { BoardSelf } from './board-self.ts';
-import { type AgentConfig, readCredentials } from './config.ts';
+import { type AgentConfig, readCredentials, volumesDirectory } from './config.ts';
 import { ClusterDns } from './dns/cluster-dns.ts';
 import { EngineStart } from './engine-start.ts';
 import { Health } from './health.ts';
@@ -23,6 +23,7 @@ import { ensureForwarding, ensureServiceRoute, runIp } from './network/anyip.ts'
 import { PodRoutes } from './network/routes.ts';
 import { openStream } from './pod-streams.ts';
 import { PodManager } from './pods/pod-manager.ts';
+import { VolumeRemover } from './pods/volume-remover.ts';
 import { type HostPort, hostPortsOf, withHostPorts } from './proxy/host-ports.ts';
 import { ServiceProxy } from './proxy/service-proxy.ts';
 import { serviceTable } from './proxy/service-table.ts';
@@ -88,6 +89,7 @@ class RunningAgent {
       log,
       publishPod: (message) => this.#link.publishPod(message),
       publishEvent: (message) => this.#link.publishEvent(message),
+      publishVolume: (message) => this.#link.publishVolume(message),
     });
     this.#desired = desiredState(config, credentials, log, (reason) =>
       this.#reporter.node('ManifestRefused', reason),
@@ -139,12 +141,16 @@ class RunningAgent {
       () => runtime.stop(),
       () => pods.stop(),
     );
+    const remover = this.#makeRemover(pods);
+    this.#ending.push(() => remover.stop());
     const engine = new EngineStart(runtime, this.#config.limits.pods.engineRetry, this.#log);
-    this.#connect(engine, pods);
+    this.#connect(engine, pods, remover);
     this.#ending.push(() => engine.stop());
     engine.start(() => {
       this.#desired.onChange((change) => {
-        if (change === 'pods') pods.desiredChanged();
+        if (change !== 'pods') return;
+        pods.desiredChanged();
+        remover.look();
       });
       pods.start();
       this.#onConnected();
@@ -203,7 +209,7 @@ class RunningAgent {
   }
 
   /** From here on the master is told, and may ask. */
-  #connect(engine: EngineStart, pods: PodManager): void {
+  #connect(engine: EngineStart, pods: PodManager, remover: VolumeRemover): void {
     const { limits, dataDir, heartbeatMs } = this.#config;
     const { runtime } = engine;
     const log = this.#log;
@@ -234,6 +240,7 @@ class RunningAgent {
       if (!this.#link.connected) return;
       publishFacts();
       pods.reportAll();
+      remover.look();
       health.beat();
     };
     const check = setInterval(() => void this.#checkNetwork(publishFacts), limits.networkCheckMs);
@@ -264,6 +271,17 @@ class RunningAgent {
         this.#followHostPorts();
       },
       emit: (event) => this.#reporter.podEvent(event),
+    });
+  }
+
+  #makeRemover(pods: PodManager): VolumeRemover {
+    return new VolumeRemover({
+      directory: volumesDirectory(this.#config),
+      log: this.#log.child({ part: 'volumes' }),
+      wanted: () => this.#desired.current().removeVolumes,
+      pathsInUse: () => pods.claimedPaths(),
+      report: (name, problem) => this.#reporter.volume(name, problem),
+      retryMs: this.#config.limits.volumeRetryMs,
     });
   }
 

@@ -4,7 +4,7 @@
 import { X509Certificate } from 'node:crypto';
 import { type BoardCredentials, MESSAGE_VERSION, type NodeFacts } from '../protocol/messages.ts';
 import { milliValue, value } from '../protocol/quantity.ts';
-import type { AgentConfig } from './config.ts';
+import { type AgentConfig, volumesDirectory } from './config.ts';
 import { type HostFacts, readHostFacts } from './host/facts.ts';
 import { readResolver } from './network/resolver.ts';
 import type { Resolver } from './plan/container-spec.ts';
@@ -78,6 +78,7 @@ export class BoardSelf {
       v: MESSAGE_VERSION,
       session,
       agentVersion: `v${AGENT_VERSION}`,
+      volumesDirectory: volumesDirectory(this.#config),
       architecture: facts.architecture,
       operatingSystem: facts.operatingSystem,
       osImage: facts.osImage,

@@ -1,6 +1,6 @@
 /** Every setting and limit of the agent in one place. Flags come from main.ts; nothing else reads the environment. */
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { Value } from 'typebox/value';
 import { BoardCredentials } from '../protocol/messages.ts';
 import { isName } from './dns/name.ts';
@@ -97,6 +97,8 @@ export const LIMITS = {
   },
   /** Logs, commands, forwarded connections: each of them is a connection to the master. */
   streamsMax: 64,
+  /** A volume's directory that should have gone and is still there is looked at again after so long. */
+  volumeRetryMs: 10 * SECOND,
   /** How often routes and the board's address are looked at. */
   networkCheckMs: 1 * MINUTE,
 } as const;
@@ -132,6 +134,11 @@ export function configOf(flags: AgentFlags): AgentConfig {
     },
     limits: LIMITS,
   });
+}
+
+/** Below it lie the persistent volumes that were made on this board: absolute, because PersistentVolumes name it. */
+export function volumesDirectory({ dataDir }: AgentConfig): string {
+  return resolve(dataDir, 'volumes');
 }
 
 /** Throws an Error that says what to do. */

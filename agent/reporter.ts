@@ -1,9 +1,14 @@
 /**
- * What the agent tells the master about pods and services, as messages of this session. A message that does not
+ * What the agent tells the master about pods, volumes and services, as messages of this session. A message that does not
  * fit the protocol is logged and dropped: it must not end the agent.
  */
 import type { Logger } from 'pino';
-import { MESSAGE_VERSION, type NodeEvent, type PodReport } from '../protocol/messages.ts';
+import {
+  MESSAGE_VERSION,
+  type NodeEvent,
+  type PodReport,
+  type VolumeReport,
+} from '../protocol/messages.ts';
 import type { PodEvent } from './pods/pod-steps.ts';
 import type { PodStatusReport } from './pods/pod-worker.ts';
 import type { ServiceProblem } from './proxy/service-table.ts';
@@ -16,6 +21,7 @@ export interface ReporterOptions {
   readonly log: Logger;
   readonly publishPod: (message: PodReport) => void;
   readonly publishEvent: (message: NodeEvent) => void;
+  readonly publishVolume: (message: VolumeReport) => void;
 }
 
 export class Reporter {
@@ -33,6 +39,13 @@ export class Reporter {
     const message = { v: MESSAGE_VERSION, session, sequence, uid, namespace, name, gone } as const;
     log.debug({ pod: `${namespace}/${name}`, phase: status.phase, gone }, 'pod reported');
     this.#send(() => publishPod({ ...message, status: { ...status } }));
+  }
+
+  /** A volume whose directory had to go; `problem` when it is still there. */
+  volume(name: string, problem: string | undefined): void {
+    const { session, publishVolume } = this.#options;
+    const why = problem === undefined ? {} : { problem: problem.slice(0, MESSAGE_CHARS_MAX) };
+    this.#send(() => publishVolume({ v: MESSAGE_VERSION, session, name, ...why }));
   }
 
   podEvent({ uid, namespace, name, container, type, reason, message }: PodEvent): void {

@@ -30,6 +30,12 @@ const Name = Type.String({ minLength: 1, maxLength: 253 });
 /** Kubernetes JSON, decoded strictly against the table of kinds by its reader. */
 const KubeJson = Type.Record(Type.String(), Type.Unknown());
 
+const VolumeDirectory = Type.Object({
+  /** Of the PersistentVolume: never given twice. */
+  name: Name,
+  path: Type.String({ minLength: 1 }),
+});
+
 export const Manifest = Type.Object({
   ...Stamp,
   node: Type.Object({
@@ -47,8 +53,28 @@ export const Manifest = Type.Object({
       digest: Digest,
     }),
   ),
+  /**
+   * Volumes whose data nobody wants any more. An order of its own: that a volume is used by no pod removes nothing. Stays
+   * until the board has said that it is done (VolumeReport).
+   */
+  removeVolumes: Type.Optional(Type.Array(VolumeDirectory)),
 });
 export type Manifest = Static<typeof Manifest>;
+
+/** What a PersistentVolumeClaim of a pod is on this board. */
+export const DesiredClaim = Type.Union([
+  /** A directory that the agent makes when a pod first needs it. */
+  Type.Object({ type: Type.Literal('directory'), path: Type.String({ minLength: 1 }) }),
+  /** Something of the board itself, as in a hostPath volume. */
+  Type.Object({
+    type: Type.Literal('hostPath'),
+    path: Type.String({ minLength: 1 }),
+    expect: Type.String(),
+  }),
+  /** The pod cannot have it; for the event FailedMount. */
+  Type.Object({ type: Type.Literal('problem'), message: Type.String() }),
+]);
+export type DesiredClaim = Static<typeof DesiredClaim>;
 
 export const DesiredPod = Type.Object({
   v: Version,
@@ -56,6 +82,8 @@ export const DesiredPod = Type.Object({
   digest: Digest,
   /** A v1 Pod without status. */
   pod: KubeJson,
+  /** By the name of the claim; absent for a pod without any. */
+  claims: Type.Optional(Type.Record(Type.String(), DesiredClaim)),
 });
 export type DesiredPod = Static<typeof DesiredPod>;
 
@@ -174,6 +202,8 @@ export const NodeFacts = Type.Object({
   capacity: Type.Record(Type.String(), Type.String()),
   allocatable: Type.Record(Type.String(), Type.String()),
   labels: Type.Record(Type.String(), Type.String()),
+  /** Below it the agent makes the directories of persistent volumes. */
+  volumesDirectory: Type.Optional(Type.String()),
   /** SPKI DER of the board's certificate key: secrets are sealed to it. */
   publicKey: Bytes,
   /** The desired state it holds, if any; the master sees an agent of another cluster or a newer epoch. */
@@ -234,6 +264,16 @@ export const PodReport = Type.Object({
   gone: Type.Boolean(),
 });
 export type PodReport = Static<typeof PodReport>;
+
+export const VolumeReport = Type.Object({
+  v: Version,
+  session: Type.String({ minLength: 1 }),
+  /** Of a volume in `removeVolumes`. */
+  name: Name,
+  /** Why its directory could not be removed; absent when nothing of it is left. */
+  problem: Type.Optional(Type.String({ maxLength: 1024 })),
+});
+export type VolumeReport = Static<typeof VolumeReport>;
 
 export const NodeEvent = Type.Object({
   v: Version,

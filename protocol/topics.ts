@@ -15,6 +15,7 @@
  *   pier/v1/node/<node>/online                      Online, retained; the last will says offline
  *   pier/v1/node/<node>/heartbeat                   Heartbeat with measurements
  *   pier/v1/node/<node>/status/pods/<uid>           PodReport
+ *   pier/v1/node/<node>/status/volumes/<name>       VolumeReport
  *   pier/v1/node/<node>/events                      NodeEvent
  */
 const ROOT = 'pier/v1';
@@ -40,6 +41,7 @@ export function nodeTopics(node: string) {
     online: `${base}/online`,
     heartbeat: `${base}/heartbeat`,
     podStatus: (uid: string) => `${base}/status/pods/${uid}`,
+    volumeStatus: (name: string) => `${base}/status/volumes/${name}`,
     events: `${base}/events`,
   } as const;
 }
@@ -50,6 +52,7 @@ export type ParsedTopic =
       readonly node: string;
     }
   | { readonly type: 'pod' | 'podStatus'; readonly node: string; readonly uid: string }
+  | { readonly type: 'volumeStatus'; readonly node: string; readonly name: string }
   | {
       readonly type: 'config';
       readonly node: string;
@@ -99,6 +102,9 @@ function parseNodeTopic(node: string, path: readonly string[]): ParsedTopic | un
   }
   if (first === 'status' && second === 'pods' && third !== undefined && path.length === 3) {
     return { type: 'podStatus', node, uid: third };
+  }
+  if (first === 'status' && second === 'volumes' && third !== undefined && path.length === 3) {
+    return { type: 'volumeStatus', node, name: third };
   }
   if (first !== 'desired') return undefined;
   if (second === 'manifest' && path.length === 2) return { type: 'manifest', node };

@@ -25,6 +25,7 @@ const PURE = [
   /^master\/scheduler\/(?!scheduler(-writes)?\.ts$)/,
   /^agent\/plan\//,
   /^master\/broker\/permissions\.ts$/,
+  /^master\/volumes\//,
 ];
 
 interface Source {

@@ -21,6 +21,7 @@ import {
   NodeFacts,
   PodReport,
   type StreamRequest,
+  VolumeReport,
 } from '../../protocol/messages.ts';
 import { nodeTopics } from '../../protocol/topics.ts';
 import { backoffMs } from './backoff.ts';
@@ -97,6 +98,11 @@ export class Link {
   publishPod(message: PodReport): void {
     const topic = nodeTopics(this.#node).podStatus(message.uid);
     this.#put('state', topic, encodeMessage(PodReport, message));
+  }
+
+  publishVolume(message: VolumeReport): void {
+    const topic = nodeTopics(this.#node).volumeStatus(message.name);
+    this.#put('state', topic, encodeMessage(VolumeReport, message));
   }
 
   publishEvent(message: NodeEvent): void {

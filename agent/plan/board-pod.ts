@@ -3,6 +3,7 @@
  * behind never asks whether a name is there. Pure.
  */
 import type { Container, ObjectMeta, Pod, PodSpec } from '../../protocol/kinds/types.ts';
+import type { DesiredClaim } from '../../protocol/messages.ts';
 
 export interface BoardPod {
   readonly uid: string;
@@ -10,14 +11,20 @@ export interface BoardPod {
   readonly name: string;
   readonly meta: ObjectMeta;
   readonly spec: PodSpec;
+  /** What the claims of its volumes are on this board, by name. */
+  readonly claims?: Readonly<Record<string, DesiredClaim>>;
 }
 
 /** Undefined when the object lacks what every stored pod has: a uid, a name and containers. */
-export function boardPod(pod: Pod): BoardPod | undefined {
+export function boardPod(
+  pod: Pod,
+  claims: Readonly<Record<string, DesiredClaim>> = {},
+): BoardPod | undefined {
   const { metadata: meta, spec } = pod;
   if (meta?.uid === undefined || meta.name === undefined || spec === undefined) return undefined;
   if (!Array.isArray(spec.containers) || spec.containers.length === 0) return undefined;
-  return { uid: meta.uid, namespace: meta.namespace ?? 'default', name: meta.name, meta, spec };
+  const { uid, name, namespace = 'default' } = meta;
+  return { uid, namespace, name, meta, spec, claims };
 }
 
 /** "namespace/name", for logs and messages. */

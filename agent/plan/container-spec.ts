@@ -171,7 +171,7 @@ function volumeMounts(
       hostPath,
       containerPath: mount.mountPath,
       // Kubernetes: volumes made of ConfigMaps, Secrets and fields are always read-only.
-      readOnly: mount.readOnly === true || volume.type === 'files',
+      readOnly: mount.readOnly === true || volume.type === 'files' || volume.readOnly === true,
     };
   });
 }

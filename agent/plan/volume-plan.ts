@@ -10,6 +10,7 @@ import type {
   Volume,
   VolumeProjection,
 } from '../../protocol/kinds/types.ts';
+import type { DesiredClaim } from '../../protocol/messages.ts';
 import type { BoardPod } from './board-pod.ts';
 import { memoryBytes } from './empty-dir.ts';
 import {
@@ -29,14 +30,27 @@ export interface VolumeFile {
 }
 
 export type PlannedVolume =
-  | { readonly type: 'directory'; readonly path: string; readonly group?: number }
-  | { readonly type: 'hostPath'; readonly path: string; readonly expect: string }
+  | {
+      readonly type: 'directory';
+      readonly path: string;
+      readonly group?: number;
+      /** It may hold data of an earlier pod: files get the group as well. */
+      readonly persistent?: true;
+      readonly readOnly?: boolean;
+    }
+  | {
+      readonly type: 'hostPath';
+      readonly path: string;
+      readonly expect: string;
+      readonly readOnly?: boolean;
+    }
   /** A tmpfs of this size. */
   | {
       readonly type: 'memory';
       readonly path: string;
       readonly sizeBytes: number;
       readonly group?: number;
+      readonly readOnly?: false;
     }
   /** Swapped as a whole when anything in it changes. */
   | {
@@ -103,6 +117,10 @@ function planVolume(pod: BoardPod, volume: Volume, context: VolumeContext): Plan
   if (volume.hostPath !== undefined) {
     return { type: 'hostPath', path: volume.hostPath.path, expect: volume.hostPath.type ?? '' };
   }
+  if (volume.persistentVolumeClaim !== undefined) {
+    const { claimName, readOnly = false } = volume.persistentVolumeClaim;
+    return planClaim(pod.claims?.[claimName], claimName, readOnly);
+  }
   if (volume.configMap !== undefined) {
     const { name = '', defaultMode, items, optional } = volume.configMap;
     const source = { kind: 'configmap', name, defaultMode, items, optional } as const;
@@ -124,6 +142,25 @@ function planVolume(pod: BoardPod, volume: Volume, context: VolumeContext): Plan
   }
   const type = Object.keys(volume).find((key) => key !== 'name') ?? 'without a source';
   throw new ConfigError(`volumes of type ${type} are not supported on this board`);
+}
+
+/** As the master resolved it: the board knows no PersistentVolumes. */
+function planClaim(
+  claim: DesiredClaim | undefined,
+  name: string,
+  readOnly: boolean,
+): PlannedVolume {
+  if (claim === undefined) throw new ConfigError(`persistentvolumeclaim "${name}" not found`);
+  switch (claim.type) {
+    case 'problem':
+      throw new ConfigError(claim.message);
+    case 'directory':
+      return { type: 'directory', path: claim.path, persistent: true, readOnly };
+    case 'hostPath':
+      return { type: 'hostPath', path: claim.path, expect: claim.expect, readOnly };
+    default:
+      return claim satisfies never;
+  }
 }
 
 interface ConfigFileSource {

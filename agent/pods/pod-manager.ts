@@ -150,6 +150,14 @@ export class PodManager {
     return this.#workers.values();
   }
 
+  /** Where the claims of the pods lie, also of pods that are ending. */
+  claimedPaths(): ReadonlySet<string> {
+    const { pods } = this.#options.desired();
+    const live = [...this.#workers.values()].filter(({ gone }) => !gone).map(({ pod }) => pod);
+    const claims = [...live, ...pods.values()].flatMap((pod) => Object.values(pod.claims ?? {}));
+    return new Set(claims.flatMap((claim) => ('path' in claim ? [claim.path] : [])));
+  }
+
   #tokens(): Map<string, number> {
     const tokens = new Map<string, number>();
     for (const [uid, worker] of this.#workers) tokens.set(uid, worker.observationToken());

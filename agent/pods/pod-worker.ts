@@ -129,6 +129,8 @@ export class PodWorker {
 
   /** `graceSeconds` is set when the pod has to go. There is no way back from that. */
   setDesired(pod: BoardPod, graceSeconds: number | undefined): void {
+    // What a container could not be made for may be there now: a volume, say.
+    if (pod !== this.#pod) this.#book.configsChanged();
     this.#pod = pod;
     const going = graceSeconds ?? this.#graceSeconds;
     if (going !== undefined && this.#graceSeconds === undefined) {

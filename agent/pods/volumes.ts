@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto';
 import {
   chmod,
   chown,
+  lchown,
   lstat,
   mkdir,
   readdir,
@@ -50,6 +51,8 @@ async function makeVolume(volume: PlannedVolume): Promise<void> {
     case 'directory':
       if ((await mkdir(volume.path, { recursive: true })) !== undefined) {
         await openToPod(volume.path, volume.group);
+      } else if (volume.persistent === true && volume.group !== undefined) {
+        await giveToGroup(volume.path, volume.group);
       }
       return;
     case 'memory':
@@ -75,6 +78,29 @@ async function openToPod(directory: string, group: number | undefined): Promise<
   await chown(directory, 0, group);
   // New files belong to the group as well.
   await chmod(directory, 0o2777);
+}
+
+/** Kubernetes, fsGroupChangePolicy OnRootMismatch: everything gets the group when the directory itself has another. */
+async function giveToGroup(directory: string, group: number): Promise<void> {
+  if ((await stat(directory)).gid === group) return;
+  await giveContent(directory, group);
+  // Last: after a power cut in between it begins anew.
+  await chown(directory, (await stat(directory)).uid, group);
+  await chmod(directory, 0o2777);
+}
+
+async function giveContent(directory: string, group: number): Promise<void> {
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    const target = path.join(directory, entry.name);
+    const { uid, mode } = await lstat(target);
+    await lchown(target, uid, group);
+    if (entry.isDirectory()) {
+      await giveContent(target, group);
+      await chmod(target, (mode & 0o7777) | 0o2770);
+    } else if (entry.isFile()) {
+      await chmod(target, (mode & 0o7777) | 0o660);
+    }
+  }
 }
 
 async function checkHostPath(target: string, expect: string): Promise<void> {

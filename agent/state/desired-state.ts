@@ -49,6 +49,8 @@ export interface DesiredView {
   readonly configsDigest: string;
   readonly services: readonly DesiredService[];
   readonly boards: readonly BoardRoute[];
+  /** Directories of volumes that must go. */
+  readonly removeVolumes: NonNullable<Manifest['removeVolumes']>;
 }
 
 export interface DesiredStateOptions {
@@ -250,12 +252,12 @@ export class DesiredState {
   }
 
   /** The same object for the same digest. Undefined for what is no pod: it is left as it is. */
-  #readPod(digest: string, { uid, pod: json }: DesiredPod): BoardPod | undefined {
+  #readPod(digest: string, { uid, pod: json, claims }: DesiredPod): BoardPod | undefined {
     const known = this.#pods.get(uid);
     if (known?.digest === digest) return known.pod;
     const { object, errors } = decodeObject<Pod>('io.k8s.api.core.v1.Pod', json);
     // A field that only a newer master knows is no reason not to run the pod; a wrong type is.
-    const pod = errors.length === 0 ? boardPod(object) : undefined;
+    const pod = errors.length === 0 ? boardPod(object, claims) : undefined;
     if (pod === undefined) this.#log.error({ uid, errors }, 'pod of the master is not readable');
     this.#pods.set(uid, { digest, pod });
     return pod;
@@ -299,6 +301,7 @@ export class DesiredState {
       configsDigest: createHash('sha256').update(digests).digest('hex'),
       services,
       boards,
+      removeVolumes: this.#node.manifest?.message.removeVolumes ?? [],
     };
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What a cluster has from its first start on: the system namespaces and priority classes, the default roles, the
- * `kubernetes` Service and the one of cluster DNS. Called at every start; what is there already stays as it is, but a
+ * What a cluster has from its first start on: the system namespaces and priority classes, the default roles and storage
+ * class, the `kubernetes` Service and the one of cluster DNS. Called at every start; what is there already stays as it is, but a
  * default role gets back the rules that it lost.
  */
 import type { KubeObject } from '../../protocol/kinds/meta.ts';
@@ -12,9 +12,11 @@ import type {
   PolicyRule,
   PriorityClass,
   Service,
+  StorageClass,
   Subject,
 } from '../../protocol/kinds/types.ts';
 import { ApiError } from '../../protocol/status.ts';
+import { LOCAL_PATH_CLASS } from '../volumes/local-path.ts';
 import { type ApiClient, RESOURCES, type ResourceId } from './client.ts';
 import { deepEqual } from './equal.ts';
 import { SYSTEM_CLASSES } from './kinds/priority-class.ts';
@@ -25,6 +27,8 @@ import {
 } from './rbac/default-roles.ts';
 import { uncovered } from './rbac/rules.ts';
 
+/** On kube-system: that the first storage class was made. */
+const STORAGE_MADE = 'pier.local/storage-class-made';
 const NAMESPACES = ['default', 'kube-system', 'kube-public', 'kube-node-lease'];
 
 export interface BootstrapOptions {
@@ -44,6 +48,7 @@ export async function bootstrap(client: ApiClient, options: BootstrapOptions): P
     await ensure<PriorityClass>(client, RESOURCES.priorityClasses, one);
   }
   await ensureRoles(client);
+  await makeStorageClass(client);
   await ensure<Service>(client, RESOURCES.services, dnsService(options.dnsIp));
   const { address, serviceIp } = options;
   if (address === undefined) return;
@@ -88,6 +93,15 @@ async function ensureRoles(client: ApiClient): Promise<void> {
     if (lost.length === 0 || isLeftAlone(have)) continue;
     await client.update<ClusterRoleBinding>(id, { ...have, subjects: [...old, ...lost] });
   }
+}
+
+/** Once in the life of a cluster: who deletes the class, or changes it, shall not see it come back. */
+async function makeStorageClass(client: ApiClient): Promise<void> {
+  const place = await client.get<Namespace>(RESOURCES.namespaces, '', 'kube-system');
+  if (place.metadata?.annotations?.[STORAGE_MADE] !== undefined) return;
+  await ensure<StorageClass>(client, RESOURCES.storageClasses, LOCAL_PATH_CLASS);
+  const annotations = { [STORAGE_MADE]: LOCAL_PATH_CLASS.metadata?.name ?? '' };
+  await client.patch(RESOURCES.namespaces, '', 'kube-system', { metadata: { annotations } });
 }
 
 function isLeftAlone(object: KubeObject): boolean {

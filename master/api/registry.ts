@@ -34,6 +34,7 @@ import { RbacPolicy } from './rbac/policy.ts';
 import { noSuchResource, type Resource, ResourceTable } from './resources.ts';
 import { runtimeClasses } from './runtime-classes.ts';
 import { compileSelection } from './selection.ts';
+import { defaultStorageClass } from './storage-admission.ts';
 import type { Stored } from './stored.ts';
 import { updateObject, type WritePart } from './update.ts';
 import { type StoredEvent, type WatchStart, watchObjects } from './watch.ts';
@@ -92,6 +93,7 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
   admission.push(
     PRIORITY_ADMISSION,
     pullSecrets(new Kept(core, RESOURCES.serviceAccounts)),
+    defaultStorageClass(new Kept(core, RESOURCES.storageClasses)),
     runtimeClasses(new Kept(core, RESOURCES.runtimeClasses)),
     limitRanger(new Kept(core, RESOURCES.limitRanges)),
     escalationCheck(registry.policy, registry.authorizer),

@@ -1,7 +1,7 @@
 /**
  * Who may say and hear what on the broker. Pure: the answer is a reason to refuse, or undefined for yes.
  *
- * A board publishes its own facts, online, heartbeat, pod status and events, and nothing else; only
+ * A board publishes its own facts, online, heartbeat, pod and volume status and events, and nothing else; only
  * `online` may be retained, so that no board can fill the broker's memory. A board subscribes to exactly
  * three filters: its own desired state, its own requests, and the cluster's services and boards.
  * For an external Mosquitto the same as ACL: `pattern write pier/v1/node/%u/facts` and so on.
@@ -78,6 +78,7 @@ export function refusePublish(
     case 'facts':
     case 'heartbeat':
     case 'podStatus':
+    case 'volumeStatus':
     case 'events':
       if (packet.retain) return `may not retain a message on ${shown}`;
       break;

@@ -24,6 +24,7 @@ import { ObservedPodTimes } from './observed-times.ts';
 import { quotaController } from './quota-controller.ts';
 import { type Controller, Runner } from './runner.ts';
 import { daemonSetController, statefulSetController } from './set-controllers.ts';
+import { volumeController } from './volume-controllers.ts';
 import {
   deploymentController,
   endpointsController,
@@ -60,6 +61,7 @@ export const DEFAULT_CONTROLLER_OPTIONS: ControllerOptions = {
     RESOURCES.services,
     RESOURCES.endpoints,
     RESOURCES.pods,
+    RESOURCES.persistentVolumeClaims,
     RESOURCES.configMaps,
     RESOURCES.secrets,
     RESOURCES.serviceAccounts,
@@ -122,6 +124,7 @@ export function startControllers(config: ControllersConfig): RunningControllers 
     namespaceAccessController(informers, client, options.caCertificate),
     roleAggregationController(informers, client),
     quotaController(informers, client, options.namespacedResources),
+    volumeController(informers, client),
   ];
   const started = controllers.map((controller) => {
     const part = log.child({ part: controller.name });

@@ -121,6 +121,7 @@ export function garbageController(
     sourceOf(informers.cronJobs, 'CronJob'),
     sourceOf(informers.services, 'Service'),
     sourceOf(informers.endpoints, 'Endpoints'),
+    sourceOf(informers.persistentVolumeClaims, 'PersistentVolumeClaim'),
     sourceOf(informers.nodes, 'Node', false),
     sourceOf(informers.namespaces, 'Namespace', false),
     ...extraKinds.map(({ id, kind }) => sourceOf(informers.metadataOf(id), kind)),

@@ -3,7 +3,8 @@
  *
  * - Every pod bound to the board is in, also one that is being deleted (with its deletionTimestamp: the agent
  *   stops it in order and reports it gone). A pod that ended on the board stays in until it is deleted,
- *   for its logs. Left out is a pod that the master itself ended (evicted) while it ran.
+ *   for its logs. Left out is a pod that the master itself ended (evicted) while it ran, and one that no agent has begun
+ *   and whose claims have no volumes yet.
  * - Status, resourceVersion and managedFields are not part of it: their changes change no digest.
  */
 import type {
@@ -17,10 +18,11 @@ import type {
 } from '../../protocol/kinds/types.ts';
 import { type DesiredPod, type Manifest, MESSAGE_VERSION } from '../../protocol/messages.ts';
 import { deepEqual } from '../api/equal.ts';
+import { desiredClaims, isHeldBack, type StorageView, volumesToRemove } from './desired-volumes.ts';
 
 export type Digest = (value: unknown) => string;
 
-export interface NodeView {
+export interface NodeView extends StorageView {
   readonly node: Node;
   /** Pods bound to it. */
   readonly pods: readonly Pod[];
@@ -41,7 +43,7 @@ export interface WantedConfig {
 }
 
 /** A manifest without what orders it. */
-export type ManifestContent = Pick<Manifest, 'node' | 'pods' | 'configs'>;
+export type ManifestContent = Pick<Manifest, 'node' | 'pods' | 'configs' | 'removeVolumes'>;
 
 export interface NodeDesired {
   readonly content: ManifestContent;
@@ -50,10 +52,13 @@ export interface NodeDesired {
 }
 
 export function desiredOfNode(view: NodeView): NodeDesired {
-  const pods = view.pods.filter(belongsInManifest).sort(byUid);
-  const desiredPods = pods.map((pod) => desiredPod(pod, view.digest));
+  const pods = view.pods
+    .filter((pod) => belongsInManifest(pod) && !isHeldBack(pod, view))
+    .sort(byUid);
+  const desiredPods = pods.map((pod) => desiredPod(pod, view));
   const configs = wantedConfigs(view, pods);
   const { metadata, spec } = view.node;
+  const removeVolumes = volumesToRemove(view.node, view.volumes);
   return {
     content: {
       node: {
@@ -68,6 +73,7 @@ export function desiredOfNode(view: NodeView): NodeDesired {
         name,
         digest,
       })),
+      ...(removeVolumes.length === 0 ? {} : { removeVolumes }),
     },
     pods: desiredPods,
     configs,
@@ -89,10 +95,14 @@ export function isSameForBoard(a: Pod, b: Pod): boolean {
   );
 }
 
-function desiredPod(pod: Pod, digest: Digest): DesiredPod {
+function desiredPod(pod: Pod, view: NodeView): DesiredPod {
   const told = withoutStatus(pod);
   const uid = pod.metadata?.uid ?? '';
-  return { v: MESSAGE_VERSION, uid, digest: digest(told), pod: told };
+  const claims = desiredClaims(pod, view.node, view);
+  if (claims === undefined) {
+    return { v: MESSAGE_VERSION, uid, digest: view.digest(told), pod: told };
+  }
+  return { v: MESSAGE_VERSION, uid, digest: view.digest([told, claims]), pod: told, claims };
 }
 
 function withoutStatus(pod: Pod): Record<string, unknown> {

@@ -12,49 +12,34 @@
  */
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
-import { digestOf, encodeCbor, encodeMessage } from '../../protocol/codec.ts';
-import type {
-  ConfigMap,
-  Endpoints,
-  Node,
-  Pod,
-  Secret,
-  Service,
-} from '../../protocol/kinds/types.ts';
+import { digestOf, encodeMessage } from '../../protocol/codec.ts';
+import type { ConfigMap, PersistentVolume, Pod, Secret } from '../../protocol/kinds/types.ts';
 import {
   BoardRoute,
   ClusterManifest,
-  DesiredConfig,
   DesiredPod,
   DesiredService,
   Manifest,
   MESSAGE_VERSION,
 } from '../../protocol/messages.ts';
-import { seal, secretContext } from '../../protocol/seal.ts';
 import { clusterTopics, nodeTopics } from '../../protocol/topics.ts';
 import { type ApiClient, RESOURCES } from '../api/client.ts';
 import type { Bus } from '../broker/bus.ts';
-import { type Informer, keyOf, splitKey } from '../informer/informer.ts';
-import { BY_NAMESPACE, BY_NODE } from '../informer/shared.ts';
+import { joinKey, keyOf, splitKey } from '../informer/informer.ts';
+import { BY_CLAIM, BY_NAMESPACE, BY_NODE } from '../informer/shared.ts';
 import type { Timers } from '../informer/timers.ts';
+import { isLocalPath, isReachableFrom } from '../volumes/local-path.ts';
 import {
   configReferences,
   desiredOfNode,
   isSameForBoard,
   type NodeDesired,
-  type WantedConfig,
 } from './desired-pods.ts';
 import { boardRoute, desiredService } from './desired-services.ts';
+import { boardOf } from './desired-volumes.ts';
+import type { FleetInformers } from './fleet-informers.ts';
+import { encodeConfig } from './sealed-config.ts';
 import { type Payload, TopicPublisher } from './topic-publisher.ts';
-
-export interface FleetInformers {
-  readonly pods: Informer<Pod>;
-  readonly nodes: Informer<Node>;
-  readonly services: Informer<Service>;
-  readonly endpoints: Informer<Endpoints>;
-  readonly configMaps: Informer<ConfigMap>;
-  readonly secrets: Informer<Secret>;
-}
 
 export interface DesiredSyncOptions {
   readonly informers: FleetInformers;
@@ -145,6 +130,8 @@ export class DesiredSync {
       informers.endpoints.onChange(({ object }) => this.#markService(keyOf(object))),
       informers.configMaps.onChange(({ object }) => this.#configChanged('configmap', object)),
       informers.secrets.onChange(({ object }) => this.#configChanged('secret', object)),
+      informers.persistentVolumeClaims.onChange(({ object }) => this.#claimChanged(keyOf(object))),
+      informers.persistentVolumes.onChange(({ object }) => this.#volumeChanged(object)),
     );
   }
 
@@ -170,6 +157,22 @@ export class DesiredSync {
       if (node === '' || this.#dirtyNodes.has(node)) continue;
       const uses = configReferences(pod).some((one) => one.kind === kind && one.name === name);
       if (uses) this.markBoard(node);
+    }
+  }
+
+  #claimChanged(key: string): void {
+    for (const { spec } of this.#options.informers.pods.byIndex(BY_CLAIM, key)) {
+      if ((spec?.nodeName ?? '') !== '') this.markBoard(spec?.nodeName ?? '');
+    }
+  }
+
+  /** Pods may wait for it, or a board be told to remove it. */
+  #volumeChanged(volume: PersistentVolume): void {
+    const { namespace = '', name = '' } = volume.spec?.claimRef ?? {};
+    this.#claimChanged(joinKey(namespace, name));
+    if (!isLocalPath(volume)) return;
+    for (const node of this.#options.informers.nodes.list()) {
+      if (isReachableFrom(volume, boardOf(node))) this.markBoard(node.metadata?.name ?? '');
     }
   }
 
@@ -250,6 +253,9 @@ export class DesiredSync {
       pods: informers.pods.byIndex(BY_NODE, name),
       configMap: (namespace, configName) => informers.configMaps.get(namespace, configName),
       secret: (namespace, secretName) => informers.secrets.get(namespace, secretName),
+      claim: (namespace, claim) => informers.persistentVolumeClaims.get(namespace, claim),
+      volume: (volume) => informers.persistentVolumes.get('', volume),
+      volumes: informers.persistentVolumes.list(),
       publicKey,
       digest,
     });
@@ -383,17 +389,4 @@ export class DesiredSync {
 
 function newBoard(bus: Bus): Board {
   return { publisher: new TopicPublisher(bus), lastRevision: -1, lastDigest: '' };
-}
-
-async function encodeConfig(
-  node: string,
-  config: WantedConfig,
-  publicKey: Uint8Array,
-): Promise<Uint8Array> {
-  const { kind, namespace, name } = config;
-  const head = { v: MESSAGE_VERSION, kind, namespace, name, digest: config.digest } as const;
-  if (kind === 'configmap') return encodeMessage(DesiredConfig, { ...head, data: config.data() });
-  const context = secretContext(node, namespace, name);
-  const sealed = await seal(publicKey, encodeCbor(config.data()), context);
-  return encodeMessage(DesiredConfig, { ...head, sealed });
 }

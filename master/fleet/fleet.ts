@@ -23,9 +23,11 @@ import { Informer } from '../informer/informer.ts';
 import type { SharedInformers } from '../informer/shared.ts';
 import { systemTimers, type Timers } from '../informer/timers.ts';
 import { Boards } from './boards.ts';
-import { DesiredSync, type FleetInformers } from './desired-sync.ts';
+import { DesiredSync } from './desired-sync.ts';
+import type { FleetInformers } from './fleet-informers.ts';
 import { PodStatusWriter } from './pod-status.ts';
 import { BoardStreams } from './streams.ts';
+import { VolumeRemoval } from './volume-removal.ts';
 
 export interface FleetOptions {
   /** As user system:pier:fleet. */
@@ -83,6 +85,7 @@ class FleetLink {
   readonly #informers: FleetInformers;
   readonly #desired: DesiredSync;
   readonly #podStatus: PodStatusWriter;
+  readonly #volumes: VolumeRemoval;
   readonly #refusals: RefusalLog;
   #waiting: BusMessage[] | undefined = [];
   #unsubscribe: (() => void) | undefined;
@@ -101,6 +104,8 @@ class FleetLink {
       endpoints: informers.endpoints,
       configMaps: new Informer<ConfigMap>({ ...own, id: RESOURCES.configMaps }),
       secrets: new Informer<Secret>({ ...own, id: RESOURCES.secrets }),
+      persistentVolumes: informers.persistentVolumes,
+      persistentVolumeClaims: informers.persistentVolumeClaims,
     };
     this.boards = new Boards({
       ...own,
@@ -122,6 +127,13 @@ class FleetLink {
       ...own,
       pods: informers.pods,
       nodes: informers.nodes,
+      isCurrent: (node, session) => this.boards.isCurrent(node, session),
+    });
+    this.#volumes = new VolumeRemoval({
+      ...own,
+      nodes: informers.nodes,
+      volumes: informers.persistentVolumes,
+      events: options.events,
       isCurrent: (node, session) => this.boards.isCurrent(node, session),
     });
     this.#desired = new DesiredSync({
@@ -197,6 +209,9 @@ class FleetLink {
         return;
       case 'podStatus':
         this.#podStatus.receive(node, payload);
+        return;
+      case 'volumeStatus':
+        this.#volumes.receive(node, payload);
         return;
       case 'events':
         this.#receiveEvent(node, payload);

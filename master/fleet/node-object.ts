@@ -10,6 +10,7 @@
 import type { Node, NodeCondition, NodeStatus } from '../../protocol/kinds/types.ts';
 import type { Heartbeat, NodeFacts } from '../../protocol/messages.ts';
 import { deepEqual } from '../api/equal.ts';
+import { VOLUMES_DIRECTORY } from '../volumes/local-path.ts';
 import type { BoardTrouble } from './board-trouble.ts';
 
 /** What the master thinks of a board. `unseen`: not heard since the master started, and not long ago. */
@@ -41,13 +42,18 @@ export function newNode(name: string, facts: NodeFacts): Node {
     metadata: {
       name,
       labels,
-      annotations: { [BOARD_LABELS_ANNOTATION]: JSON.stringify(boardLabels(facts)) },
+      annotations: {
+        [BOARD_LABELS_ANNOTATION]: JSON.stringify(boardLabels(facts)),
+        ...(facts.volumesDirectory === undefined
+          ? {}
+          : { [VOLUMES_DIRECTORY]: facts.volumesDirectory }),
+      },
     },
     spec: {},
   };
 }
 
-/** A merge patch for the labels, or undefined when they are right. */
+/** A merge patch for the labels and what is beside them, or undefined when they are right. */
 export function labelPatch(node: Node, facts: NodeFacts): Record<string, unknown> | undefined {
   const current = node.metadata?.labels ?? {};
   const wanted = boardLabels(facts);
@@ -62,9 +68,16 @@ export function labelPatch(node: Node, facts: NodeFacts): Record<string, unknown
     if (current[key] !== value) labels[key] = value;
   }
   const isRecorded = deepEqual(before, wanted);
-  if (Object.keys(labels).length === 0 && isRecorded) return undefined;
-  const annotations = { [BOARD_LABELS_ANNOTATION]: JSON.stringify(wanted) };
-  return { metadata: { labels, ...(isRecorded ? {} : { annotations }) } };
+  const { volumesDirectory } = facts;
+  const isMoved =
+    volumesDirectory !== undefined &&
+    volumesDirectory !== node.metadata?.annotations?.[VOLUMES_DIRECTORY];
+  if (Object.keys(labels).length === 0 && isRecorded && !isMoved) return undefined;
+  const annotations = {
+    ...(isRecorded ? {} : { [BOARD_LABELS_ANNOTATION]: JSON.stringify(wanted) }),
+    ...(isMoved ? { [VOLUMES_DIRECTORY]: volumesDirectory } : {}),
+  };
+  return { metadata: { labels, ...(isRecorded && !isMoved ? {} : { annotations }) } };
 }
 
 /** A merge patch for the status, or undefined when it is right. `now`: RFC 3339, for display. */

@@ -14,25 +14,33 @@ import type {
   Job,
   Namespace,
   Node,
+  PersistentVolume,
+  PersistentVolumeClaim,
   Pod,
   PodDisruptionBudget,
   ReplicaSet,
   Service,
   StatefulSet,
+  StorageClass,
 } from '../../protocol/kinds/types.ts';
 import { type ApiClient, RESOURCES, type ResourceId } from '../api/client.ts';
-import { type IndexFunction, Informer } from './informer.ts';
+import { claimNames } from '../volumes/binding.ts';
+import { type IndexFunction, Informer, joinKey } from './informer.ts';
 import type { Timers } from './timers.ts';
 
 export const BY_NAMESPACE = 'namespace';
 export const BY_OWNER_UID = 'ownerUid';
 export const BY_NODE = 'node';
+/** Pods by the claims that their volumes are, each as namespace/name. */
+export const BY_CLAIM = 'claim';
 
 const byNamespace: IndexFunction<KubeObject> = (object) => [object.metadata?.namespace ?? ''];
 const byOwnerUid: IndexFunction<KubeObject> = (object) =>
   (object.metadata?.ownerReferences ?? []).map((owner) => owner.uid);
 const byNode: IndexFunction<Pod> = (pod) =>
   pod.spec?.nodeName === undefined || pod.spec.nodeName === '' ? [] : [pod.spec.nodeName];
+const byClaim: IndexFunction<Pod> = ({ metadata, spec }) =>
+  claimNames(spec?.volumes).map((name) => joinKey(metadata?.namespace ?? '', name));
 
 interface InformerSource {
   readonly client: ApiClient;
@@ -55,6 +63,9 @@ export class SharedInformers {
   readonly jobs: Informer<Job>;
   readonly cronJobs: Informer<CronJob>;
   readonly podDisruptionBudgets: Informer<PodDisruptionBudget>;
+  readonly persistentVolumes: Informer<PersistentVolume>;
+  readonly persistentVolumeClaims: Informer<PersistentVolumeClaim>;
+  readonly storageClasses: Informer<StorageClass>;
   readonly #metadata = new Map<string, Informer<KubeObject>>();
   readonly #source: InformerSource;
   #started = false;
@@ -66,7 +77,11 @@ export class SharedInformers {
       id: ResourceId,
       indexes: Readonly<Record<string, IndexFunction<T>>>,
     ): Informer<T> => new Informer<T>({ ...source, id, indexes });
-    this.pods = make<Pod>(RESOURCES.pods, { ...common, [BY_NODE]: byNode });
+    this.pods = make<Pod>(RESOURCES.pods, {
+      ...common,
+      [BY_NODE]: byNode,
+      [BY_CLAIM]: byClaim,
+    });
     this.nodes = make<Node>(RESOURCES.nodes, {});
     this.namespaces = make<Namespace>(RESOURCES.namespaces, {});
     this.services = make<Service>(RESOURCES.services, common);
@@ -79,6 +94,12 @@ export class SharedInformers {
     this.jobs = make<Job>(RESOURCES.jobs, common);
     this.cronJobs = make<CronJob>(RESOURCES.cronJobs, common);
     this.podDisruptionBudgets = make<PodDisruptionBudget>(RESOURCES.podDisruptionBudgets, common);
+    this.persistentVolumes = make<PersistentVolume>(RESOURCES.persistentVolumes, {});
+    this.persistentVolumeClaims = make<PersistentVolumeClaim>(
+      RESOURCES.persistentVolumeClaims,
+      common,
+    );
+    this.storageClasses = make<StorageClass>(RESOURCES.storageClasses, {});
   }
 
   /**
@@ -126,6 +147,9 @@ export class SharedInformers {
       this.jobs,
       this.cronJobs,
       this.podDisruptionBudgets,
+      this.persistentVolumes,
+      this.persistentVolumeClaims,
+      this.storageClasses,
       ...this.#metadata.values(),
     ];
   }

@@ -10,12 +10,14 @@ import { PODS } from './resources.ts';
 import type { ClusterSnapshot, NodeView } from './snapshot.ts';
 import { firstUntolerated, isTolerated, TAINT_UNSCHEDULABLE } from './taints.ts';
 import { checkSpread, type SpreadState, spreadState } from './topology-spread.ts';
+import { checkVolumes, type VolumeState, volumeState } from './volume-binding.ts';
 
 /** What one decision computes once for all nodes. */
 export interface Cycle {
   readonly snapshot: ClusterSnapshot;
   readonly spread: SpreadState;
   readonly podAffinity: PodAffinityState | undefined;
+  readonly volumes: VolumeState | undefined;
 }
 
 export function startCycle(pod: PodInfo, snapshot: ClusterSnapshot): Cycle {
@@ -23,6 +25,7 @@ export function startCycle(pod: PodInfo, snapshot: ClusterSnapshot): Cycle {
     snapshot,
     spread: spreadState(pod, snapshot),
     podAffinity: podAffinityState(pod, snapshot),
+    volumes: volumeState(pod, snapshot),
   };
 }
 
@@ -33,6 +36,7 @@ export type FilterName =
   | 'NodeAffinity'
   | 'NodePorts'
   | 'NodeResourcesFit'
+  | 'VolumeBinding'
   | 'PodTopologySpread'
   | 'InterPodAffinity';
 
@@ -117,6 +121,11 @@ const nodeResourcesFit: Filter = {
   },
 };
 
+const volumeBinding: Filter = {
+  name: 'VolumeBinding',
+  check: (_pod, node, cycle) => checkVolumes(cycle.volumes, node),
+};
+
 const podTopologySpread: Filter = {
   name: 'PodTopologySpread',
   check(_pod, node, cycle) {
@@ -154,12 +163,16 @@ const FILTERS: readonly Filter[] = [
   nodeAffinity,
   nodePorts,
   nodeResourcesFit,
+  volumeBinding,
   podTopologySpread,
   interPodAffinity,
 ];
 
 /** Undefined when the pod may run there. */
 export function refusalOf(pod: PodInfo, node: NodeView, cycle: Cycle): Refusal | undefined {
+  // Asked before any board is looked at, as in kube-scheduler: labels and room are not what is missing.
+  const blocked = cycle.volumes?.blocked;
+  if (blocked !== undefined) return { filter: 'VolumeBinding', reasons: [blocked] };
   for (const filter of FILTERS) {
     const reasons = filter.check(pod, node, cycle);
     if (reasons !== undefined) return { filter: filter.name, reasons };

@@ -83,7 +83,12 @@ export function matchesNodeAffinity(rules: NodeAffinityRules, node: NodeIdentity
   for (const [key, value] of rules.selector) {
     if (node.labels[key] !== value) return false;
   }
-  return rules.required?.some((term) => matchesTerm(term, node)) ?? true;
+  return rules.required === undefined || matchesNodeTerms(rules.required, node);
+}
+
+/** One of the terms is enough; none at all matches nothing. */
+export function matchesNodeTerms(terms: readonly NodeSelectorTerm[], node: NodeIdentity): boolean {
+  return terms.some((term) => matchesTerm(term, node));
 }
 
 /** The sum of the weights of the preferred terms that match; an empty term counts for nothing. */

@@ -10,6 +10,7 @@ import type {
   TopologySpreadConstraint,
   WeightedPodAffinityTerm,
 } from '../../protocol/kinds/types.ts';
+import { claimNames } from '../volumes/binding.ts';
 import { type NodeAffinityRules, nodeAffinityOf } from './node-affinity.ts';
 import {
   podRequests,
@@ -26,7 +27,6 @@ import {
 export const UNSUPPORTED_POD_FIELDS: readonly string[] = [
   'spec.resourceClaims',
   'spec.schedulingGroup',
-  'spec.volumes[*].persistentVolumeClaim',
   'spec.volumes[*].ephemeral',
 ];
 
@@ -73,6 +73,8 @@ export interface PodInfo {
   readonly requests: readonly ResourceAmount[];
   readonly scoring: ScoringRequest;
   readonly hostPorts: readonly HostPort[];
+  /** Names of the PersistentVolumeClaims of its volumes. */
+  readonly claims: readonly string[];
   readonly nodeName: string;
   readonly nodeAffinity: NodeAffinityRules;
   readonly tolerations: readonly Toleration[];
@@ -90,7 +92,7 @@ export interface PodInfo {
   readonly staticKey: string;
   /** Pods of the same shape are the same to a board, siblings included. */
   readonly shapeKey: string;
-  /** No host ports, no spread, no pod affinity, no preferences of its own. */
+  /** No host ports, no claims, no spread, no pod affinity, no preferences of its own. */
   readonly isPlain: boolean;
 }
 
@@ -107,6 +109,7 @@ export function compilePod(pod: Pod, resources: ResourceIndex): PodInfo {
   const requests = podRequests(pod, resources);
   const scoring = scoringRequests(pod);
   const hostPorts = hostPortsOf(pod);
+  const claims = claimNames(pod.spec?.volumes);
   const staticKey = staticKeyOf(pod);
   const owner = meta.ownerReferences?.find((one) => one.controller === true)?.uid ?? '';
   return {
@@ -121,6 +124,7 @@ export function compilePod(pod: Pod, resources: ResourceIndex): PodInfo {
     requests,
     scoring,
     hostPorts,
+    claims,
     nodeName: pod.spec?.nodeName ?? '',
     nodeAffinity: nodeAffinityOf(pod),
     tolerations: pod.spec?.tolerations ?? [],
@@ -140,7 +144,7 @@ export function compilePod(pod: Pod, resources: ResourceIndex): PodInfo {
     created: meta.creationTimestamp ?? '',
     staticKey,
     shapeKey: shapeKeyOf(requests, scoring, owner, staticKey),
-    isPlain: hostPorts.length === 0 && !hasPlacementRules(pod),
+    isPlain: hostPorts.length === 0 && claims.length === 0 && !hasPlacementRules(pod),
   };
 }
 

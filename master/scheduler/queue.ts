@@ -10,12 +10,16 @@
 import type { FilterName } from './filters.ts';
 
 /** What happened in the cluster that may let a parked pod fit. */
-type ClusterEvent = 'node' | 'podRemoved' | 'podPlaced' | 'namespace';
+type ClusterEvent = 'node' | 'podRemoved' | 'podPlaced' | 'namespace' | 'volume';
 
 const HELPED_BY: Readonly<Record<Exclude<ClusterEvent, 'node'>, readonly FilterName[]>> = {
-  podRemoved: ['NodePorts', 'NodeResourcesFit', 'PodTopologySpread', 'InterPodAffinity'],
+  podRemoved: [
+    ...(['NodePorts', 'NodeResourcesFit', 'VolumeBinding'] as const),
+    ...(['PodTopologySpread', 'InterPodAffinity'] as const),
+  ],
   podPlaced: ['PodTopologySpread', 'InterPodAffinity'],
   namespace: ['InterPodAffinity'],
+  volume: ['VolumeBinding'],
 };
 
 const BACKOFF_FIRST_MS = 1_000;

@@ -50,6 +50,12 @@ export function schedule(
     if (refusal === undefined) candidates.push(node);
     else refusals.push({ node: node.name, refusal });
   }
+  const blocked = cycle.volumes?.blocked;
+  if (blocked !== undefined) {
+    // One reason for all boards: kube-scheduler does not count them then.
+    const message = `0/${nodes.length} nodes are available: ${blocked}.`;
+    return { unschedulable: message, refusedBy: ['VolumeBinding'], refusals };
+  }
   if (candidates.length === 0) return unschedulable(nodes.length, refusals);
   const chosen = best(pod, candidates, cycle, options.strategy);
   return chosen === undefined ? unschedulable(nodes.length, refusals) : { node: chosen.name };

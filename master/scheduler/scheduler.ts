@@ -25,6 +25,7 @@ import { explain, type NodeExplanation, type Unschedulable } from './schedule.ts
 import { keyOfPod, SchedulerWrites } from './scheduler-writes.ts';
 import type { Strategy } from './scores.ts';
 import { ClusterSnapshot, type MeasuredUsage } from './snapshot.ts';
+import { followVolumes } from './volume-catalog.ts';
 
 const BATCH_MAX = 500;
 const WRITES_MAX = 64;
@@ -43,7 +44,7 @@ export interface SchedulerOptions {
   readonly client: ApiClient;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Started by the caller; the scheduler reads pods, nodes and namespaces. */
+  /** Started by the caller; the scheduler reads pods, nodes, namespaces and storage. */
   readonly informers: SharedInformers;
   readonly events: EventRecorder;
   readonly timers?: Timers;
@@ -84,7 +85,9 @@ export class Scheduler {
   /** Resolves when the first state is loaded and scheduling has begun. */
   async start(): Promise<void> {
     const { pods, nodes, namespaces, podDisruptionBudgets } = this.#options.informers;
-    const needed = [pods, nodes, namespaces, podDisruptionBudgets];
+    const { persistentVolumeClaims, persistentVolumes, storageClasses } = this.#options.informers;
+    const storage = [persistentVolumeClaims, persistentVolumes, storageClasses];
+    const needed = [pods, nodes, namespaces, podDisruptionBudgets, ...storage];
     await Promise.all(needed.map((informer) => informer.whenSynced()));
     if (this.#stopped) return;
     this.#unsubscribe.push(
@@ -93,6 +96,9 @@ export class Scheduler {
         if (type === 'deleted') this.#snapshot.removeNamespace(name);
         else this.#snapshot.setNamespace(name, object.metadata?.labels ?? {});
         if (this.#queue.wake('namespace')) this.#wakeUp();
+      }),
+      ...followVolumes(this.#options.informers, this.#snapshot.volumes, () => {
+        if (this.#queue.wake('volume')) this.#wakeUp();
       }),
       nodes.onChange((change) => this.#onNode(change)),
       pods.onChange((change) => this.#onPod(change)),

@@ -12,6 +12,7 @@ import { FastPath } from './fast-path.ts';
 import { compilePod, isTerminal, type PodInfo } from './pod-info.ts';
 import { nodeAllocatable, ResourceIndex } from './resources.ts';
 import { conditionTaints } from './taints.ts';
+import { VolumeCatalog } from './volume-catalog.ts';
 
 /** What a heartbeat measured on a board. */
 export interface MeasuredUsage {
@@ -49,6 +50,7 @@ export interface PlacedTerms {
 
 export class ClusterSnapshot {
   readonly resources = new ResourceIndex();
+  readonly volumes = new VolumeCatalog();
   readonly #nodes = new Map<string, NodeView>();
   readonly #nodeOf = new Map<string, string>();
   readonly #homeless = new Map<string, Map<string, PodInfo>>();
@@ -178,6 +180,7 @@ export class ClusterSnapshot {
     }
     const waiting = this.#homeless.get(nodeName) ?? new Map<string, PodInfo>();
     waiting.set(pod.uid, pod);
+    this.volumes.placed(pod, nodeName);
     this.#homeless.set(nodeName, waiting);
   }
 
@@ -190,6 +193,8 @@ export class ClusterSnapshot {
     const pod = view?.pods.get(uid);
     if (view !== undefined && pod !== undefined) this.#uncount(view, pod);
     const waiting = this.#homeless.get(nodeName);
+    const homeless = waiting?.get(uid);
+    if (homeless !== undefined) this.volumes.unplaced(homeless);
     waiting?.delete(uid);
     if (waiting?.size === 0) this.#homeless.delete(nodeName);
     return nodeName;
@@ -201,6 +206,7 @@ export class ClusterSnapshot {
 
   #count(view: NodeView, pod: PodInfo): void {
     view.pods.set(pod.uid, pod);
+    this.volumes.placed(pod, view.name);
     applyPod(view, pod, 1);
     if (hasTerms(pod)) this.#terms.set(pod.uid, { pod, node: view });
     this.#index?.columns.touch(view);
@@ -208,6 +214,7 @@ export class ClusterSnapshot {
 
   #uncount(view: NodeView, pod: PodInfo): void {
     view.pods.delete(pod.uid);
+    this.volumes.unplaced(pod);
     applyPod(view, pod, -1);
     this.#terms.delete(pod.uid);
     this.#index?.columns.touch(view);

@@ -711,3 +711,49 @@ t.test('an evicted pod is stopped at once', async (t) => {
   });
   t.match(plan.steps, [{ type: 'stopContainer', graceSeconds: 1, why: 'finished' }]);
 });
+
+t.test('a claim is mounted where the master says that it lies', async (t) => {
+  const container: KubeContainer = {
+    ...MAIN,
+    volumeMounts: [
+      { name: 'v', mountPath: '/data', subPath: 'db' },
+      { name: 'shared', mountPath: '/shared' },
+    ],
+  };
+  const spec = {
+    containers: [container],
+    securityContext: { fsGroup: 7 },
+    volumes: [
+      { name: 'v', persistentVolumeClaim: { claimName: 'own' } },
+      { name: 'shared', persistentVolumeClaim: { claimName: 'disk', readOnly: true } },
+    ],
+  };
+  const directories = { data: '/data/u1', run: '/run/u1' };
+  const context = { configs: CONFIGS, facts: FACTS, directories };
+  const claims: NonNullable<BoardPod['claims']> = {
+    own: { type: 'directory', path: '/volumes/pvc-1' },
+    disk: { type: 'hostPath', path: '/mnt/disk', expect: 'Directory' },
+  };
+  const one = { ...pod(spec), claims };
+  const volumes = planVolumes(one, context);
+  t.match(volumes.get('v'), {
+    type: 'directory',
+    path: '/volumes/pvc-1',
+    persistent: true,
+    group: 7,
+  });
+  t.match(volumes.get('shared'), { type: 'hostPath', expect: 'Directory' });
+  const { mounts } = containerSpec({ pod: one, container, attempt: 0, volumes, ...context });
+  t.match(mounts, [
+    { hostPath: '/volumes/pvc-1/db', containerPath: '/data', readOnly: false },
+    { hostPath: '/mnt/disk', containerPath: '/shared', readOnly: true },
+  ]);
+  const failing = (more: NonNullable<BoardPod['claims']>) => () =>
+    planVolumes({ ...pod(spec), claims: more }, context);
+  t.throws(failing({}), {
+    message: 'MountVolume.SetUp failed for volume "v" : persistentvolumeclaim "own" not found',
+  });
+  t.throws(failing({ own: { type: 'problem', message: 'no luck' } }), {
+    message: 'MountVolume.SetUp failed for volume "v" : no luck',
+  });
+});

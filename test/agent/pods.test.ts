@@ -1,7 +1,7 @@
 /** The pods of a board on the fake engine: adoption, crashes, removal, lost state, failing engine. */
 import { randomBytes } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { pino } from 'pino';
@@ -10,6 +10,7 @@ import { type BoardPod, boardPod } from '../../agent/plan/board-pod.ts';
 import { PodManager } from '../../agent/pods/pod-manager.ts';
 import type { PodEvent } from '../../agent/pods/pod-steps.ts';
 import type { PodStatusReport } from '../../agent/pods/pod-worker.ts';
+import { VolumeRemover } from '../../agent/pods/volume-remover.ts';
 import { FakeRuntime, type FakeRuntimeOptions } from '../../agent/runtime/fake.ts';
 import { RuntimeError } from '../../agent/runtime/runtime.ts';
 import type { DesiredView } from '../../agent/state/desired-state.ts';
@@ -146,6 +147,7 @@ function view(pods: readonly BoardPod[], more: Partial<DesiredView> = {}): Desir
     lostPods: new Set(),
     configs: () => undefined,
     configsDigest: '',
+    removeVolumes: [],
     services: [],
     boards: [],
     ...more,
@@ -786,4 +788,58 @@ t.test('a pod past its deadline is ended for good, also for the next agent', asy
   await pi.startAgent();
   await until('patient is back', () => pi.isReady('patient'));
   t.match(pi.last('late')?.status, ended, 'not even after a reboot');
+});
+
+t.test('the directory of a claim is made on demand, outlives pods, goes when told', async (t) => {
+  const pi = await board(t);
+  const manager = await pi.startAgent();
+  const directory = path.join(pi.directory, 'volumes');
+  const target = path.join(directory, 'pvc-1');
+  const spec = {
+    containers: [container('main', { volumeMounts: [{ name: 'v', mountPath: '/data' }] })],
+    volumes: [{ name: 'v', persistentVolumeClaim: { claimName: 'data' } }],
+  };
+  const waiting = {
+    type: 'problem',
+    message: 'persistentvolumeclaim "data" is not bound',
+  } as const;
+  const claimed = (name: string, claim: object): BoardPod => ({
+    ...pod(name, spec),
+    claims: { data: claim } as NonNullable<BoardPod['claims']>,
+  });
+  pi.want([claimed('db', waiting)]);
+  await until('mount failed', () => pi.reasons('db').includes('FailedMount'));
+  pi.want([claimed('db', { type: 'directory', path: target })]);
+  await until('ready', () => pi.isReady('db'));
+  t.equal((await stat(target)).mode & 0o777, 0o777, 'every user in a pod may write');
+  await writeFile(path.join(target, 'kept'), 'data');
+  t.ok(manager.claimedPaths().has(target));
+
+  const removed: string[] = [];
+  const wanted = [
+    { name: 'pvc-1', path: target },
+    { name: 'pvc-2', path: path.join(directory, 'pvc-2') },
+    { name: '..', path: pi.directory },
+    { name: 'pvc-3', path: '/srv/pvc-3' },
+  ];
+  const remover = new VolumeRemover({
+    directory,
+    log: pino({ level: 'silent' }),
+    wanted: () => wanted,
+    pathsInUse: () => manager.claimedPaths(),
+    report: (name, problem) => removed.push(problem === undefined ? name : `not ${name}`),
+    retryMs: 5,
+  });
+  t.teardown(() => remover.stop());
+  remover.look();
+  await until('the others are answered', () => removed.includes('not pvc-3'));
+  t.notOk(removed.includes('pvc-1'), 'a pod has it');
+  t.ok(removed.includes('pvc-2'), 'what is not there counts as removed');
+  t.ok(removed.includes('not ..'), 'only what is its own');
+  t.equal(await readFile(path.join(target, 'kept'), 'utf8'), 'data');
+
+  pi.want([]);
+  await until('gone', () => pi.last('db')?.gone === true);
+  await until('removed without being told again', () => removed.includes('pvc-1'));
+  t.same(await readdir(directory), []);
 });

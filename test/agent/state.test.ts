@@ -1,5 +1,5 @@
 /** The board's memory: what is obeyed, what is written, and what damage may cost. Routes beside it. */
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import fc from 'fast-check';
@@ -7,6 +7,7 @@ import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { parseResolver } from '../../agent/network/resolver.ts';
 import { kernelRoutes, parseRoutes, routeChanges } from '../../agent/network/routes.ts';
+import { makeVolumes } from '../../agent/pods/volumes.ts';
 import { judgeManifest } from '../../agent/state/accept.ts';
 import { DesiredState } from '../../agent/state/desired-state.ts';
 import { PodRecords } from '../../agent/state/pod-records.ts';
@@ -105,6 +106,23 @@ t.test('what was accepted is there again after a restart, with no master', async
   t.equal(again.current().complete, true);
   t.equal(again.current().node?.podCidr, '10.42.1.0/24');
   t.same(again.holds(), { clusterId: 'home', epoch: 1, revision: 7 });
+});
+
+t.test('where volumes lie and which must go is known after a restart, too', async (t) => {
+  const { open } = await board(t);
+  const state = await open();
+  const claims = { data: { type: 'directory', path: '/volumes/pvc-1' } } as const;
+  const removeVolumes = [{ name: 'pvc-2', path: '/volumes/pvc-2' }];
+  const one = { ...pod('a'), claims };
+  state.offerPod(one);
+  state.offerManifest(manifest(7, [one], { removeVolumes }));
+  await state.flush();
+  const again = (await open()).current();
+  t.same(again.pods.get('a')?.claims, claims);
+  t.same(again.removeVolumes, removeVolumes);
+  state.offerManifest(manifest(8, [one]));
+  await state.flush();
+  t.same((await open()).current().removeVolumes, [], 'done is done');
 });
 
 t.test('in whatever order messages come, only a complete manifest counts', async (t) => {
@@ -412,4 +430,23 @@ t.test('a resolver that pods cannot reach is left out', async (t) => {
       options: ['edns0'],
     },
   );
+});
+
+const isRoot = process.getuid?.() === 0;
+t.test('fsGroup gets what an earlier pod left', { skip: !isRoot && 'needs root' }, async (t) => {
+  const target = path.join(await folder(t), 'pvc-1');
+  const make = (group?: number) => {
+    const owner = group === undefined ? {} : { group };
+    const volume = { type: 'directory', path: target, persistent: true, ...owner } as const;
+    return makeVolumes(new Map([['v', volume]]));
+  };
+  await make();
+  await mkdir(path.join(target, 'sub'));
+  await writeFile(path.join(target, 'sub/file'), 'x', { mode: 0o600 });
+  await make(1234);
+  for (const one of ['', 'sub', 'sub/file']) {
+    const { gid, mode } = await stat(path.join(target, one));
+    t.equal(gid, 1234, `group of /${one}`);
+    t.equal(mode & 0o060, 0o060, `mode of /${one}`);
+  }
 });

@@ -5,7 +5,13 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import type { Endpoints, Event, Pod, PodSpec } from '../../protocol/kinds/types.ts';
+import type {
+  Endpoints,
+  Event,
+  PersistentVolume,
+  Pod,
+  PodSpec,
+} from '../../protocol/kinds/types.ts';
 import { Lab } from '../lab/lab.ts';
 import { BoardKubectl } from '../support/board-kubectl.ts';
 import { demoContainer, demoPod, nodePortService } from '../support/demo-manifests.ts';
@@ -49,6 +55,7 @@ const CLAIMS: ReadonlyArray<readonly [string, (t: Test, place: Place) => Promise
   ['a host port of a pod answers on the board, and is told when it is taken', hostPorts],
   ['volumes hold what they may, in memory and on the card', volumes],
   ['a private image is pulled with the secret that the pod names, and only so', pulls],
+  ['data outlives pods, and goes with its claim', keepsData],
 ];
 
 /** Slow machines: exec forks, and runc alone may take most of a second. */
@@ -294,6 +301,56 @@ async function curl(lab: Lab, url: string): Promise<string> {
     .board(1)
     .exec('curl', ['-sS', '--max-time', '10', url])
     .catch((error: unknown) => String(error));
+}
+
+const WISH = { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '16Mi' } } };
+/** Writes its line into the volume, is ready when that is done, and stays. */
+const writer = (line: string) => ({
+  ...demoContainer('main', `${line} >>/data/lines; touch /tmp/written; exec sleep 3600`),
+  readinessProbe: { ...PROBE, exec: { command: ['test', '-e', '/tmp/written'] } },
+  volumeMounts: [{ name: 'data', mountPath: '/data' }],
+});
+
+async function keepsData(t: Test, place: Place): Promise<void> {
+  const { lab, kubectl } = place;
+  const claim = {
+    apiVersion: 'v1',
+    kind: 'PersistentVolumeClaim',
+    metadata: { name: 'diary' },
+    spec: WISH,
+  };
+  const volumes = [{ name: 'data', persistentVolumeClaim: { claimName: 'diary' } }];
+  const said = await kubectl.apply(claim);
+  t.notMatch(said, /Warning/, 'nothing of it is unsupported');
+  await lab.until('it waits for a pod, and says so', async () => {
+    const words = await kubectl.ok('describe', 'pvc', 'diary');
+    return /WaitForFirstConsumer .*waiting for first consumer/.test(words) || words;
+  });
+  await kubectl.apply(demoPod('first', { containers: [writer('echo one')], volumes }));
+  await untilPod(place, 'first', 'ready', isReady);
+  t.match(
+    await kubectl.ok('get', 'pvc', 'diary'),
+    /^diary +Bound +pvc-\S+ +16Mi +RWO +local-path/m,
+  );
+  await kubectl.ok('delete', 'pod', 'first');
+  await kubectl.apply(demoPod('second', { containers: [writer('echo two')], volumes }));
+  await untilPod(place, 'second', 'ready', isReady);
+  t.equal(await shell(lab, 'second', 'sort -u /data/lines'), 'one\ntwo\n', 'the new one reads it');
+  t.match(await kubectl.ok('describe', 'pvc', 'diary'), /^Used By: +second$/m);
+
+  const [volume] = await kubectl.list<PersistentVolume>('pv');
+  const directory = volume?.spec?.local?.path ?? '';
+  t.equal(await lab.board(1).exec('sort', ['-u', `${directory}/lines`]), 'one\ntwo\n', directory);
+  await kubectl.ok('delete', 'pvc', 'diary', '--wait=false');
+  t.match(await kubectl.ok('get', 'pvc', 'diary'), /Terminating/, 'it stays while a pod uses it');
+  t.equal(await shell(lab, 'second', 'sort -u /data/lines'), 'one\ntwo\n');
+  await kubectl.ok('delete', 'pod', 'second');
+  await lab.until('claim and volume are gone', async () => {
+    const left = await kubectl.ok('get', 'pv,pvc', '-o', 'name');
+    return left === '' || left;
+  });
+  const all = await lab.board(1).exec('ls', ['-A', directory.slice(0, directory.lastIndexOf('/'))]);
+  t.equal(all, '', 'and so is the directory');
 }
 
 const READY = '{.status.conditions[?(@.type=="Ready")].status}';

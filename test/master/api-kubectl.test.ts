@@ -102,6 +102,48 @@ spec: {podSelector: {}}
   t.match(await ok('api-resources'), /^events +ev +events\.k8s\.io\/v1 +true +Event$/m);
 }
 
+async function storage(t: Test, { ok, run, file }: Place): Promise<void> {
+  t.match(
+    await ok('get', 'sc'),
+    /^local-path \(default\) +pier\.local\/local-path +Delete +WaitForFirstConsumer +false /m,
+  );
+  const claim = await file(
+    'claim.yaml',
+    `apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+`,
+  );
+  const made = await run('apply', '-f', claim);
+  t.match(made.stdout, /persistentvolumeclaim\/data created/, made.stderr);
+  t.notMatch(made.stderr, /Warning/, 'nothing of it is unsupported');
+  t.match(await ok('apply', '-f', claim), /unchanged/);
+  t.match(await ok('get', 'pvc'), /^data +Pending +local-path +<unset> +\S+$/m);
+  const described = await ok('describe', 'pvc', 'data');
+  t.match(described, /^StorageClass: +local-path$/m);
+  t.match(described, /^Status: +Pending$/m);
+  t.match(described, /^Finalizers: +\[kubernetes\.io\/pvc-protection\]$/m);
+  t.match(described, /^Used By: +<none>$/m);
+  const volume = await file(
+    'volume.yaml',
+    `apiVersion: v1
+kind: PersistentVolume
+metadata: {name: share}
+spec:
+  capacity: {storage: 5Gi}
+  accessModes: [ReadWriteMany]
+  storageClassName: share
+  nfs: {server: nas.example, path: /export}
+`,
+  );
+  t.match((await run('apply', '-f', volume)).stderr, /spec\.nfs: stored, but this version of Pier/);
+  t.match(await ok('get', 'pv'), /^share +5Gi +RWX +Retain +Pending +share +<unset> /m);
+  t.match(await ok('describe', 'pv', 'share'), /^Finalizers: +\[kubernetes\.io\/pv-protection\]$/m);
+  t.match((await run('delete', 'pv', 'share', '--wait=false')).stdout, /"share" deleted/);
+  t.match(await ok('get', 'pv'), /^share +5Gi +RWX +Retain +Terminating /m);
+}
+
 for (const version of ['current', '1.32'] as const) {
   const found = findKubectl(version);
   const skip = 'missing' in found ? found.missing : false;
@@ -112,6 +154,7 @@ for (const version of ['current', '1.32'] as const) {
     await t.test('rights and tokens', (t) => rights(t, place));
     await t.test('quotas', (t) => amounts(t, place));
     await t.test('kinds that are only stored', (t) => plainKinds(t, place));
+    await t.test('claims, volumes and their classes', (t) => storage(t, place));
   });
 }
 

@@ -200,9 +200,9 @@ t.test(
     const body = (spec: object) => ({ body: { metadata: { name: 'odd' }, spec } });
     const both = await api.call('POST', quotas, body({ scopes: ['BestEffort', 'NotBestEffort'] }));
     t.match(both.json, { code: 422, message: /conflicting scopes/ });
-    const odd = await api.call('POST', quotas, body({ hard: { 'requests.storage': '1Gi' } }));
+    const odd = await api.call('POST', quotas, body({ hard: { 'example.com/gpu': '1' } }));
     t.equal(odd.code, 201);
-    t.match(odd.headers.warning, /requests.storage.*does not count this resource yet/);
+    t.match(odd.headers.warning, /example.com.gpu.*does not count this resource yet/);
   },
 );
 
@@ -230,6 +230,54 @@ t.test('a runtime class gives its pods overhead and a place', async (t) => {
     tolerations: [{ key: 'vm' }],
   });
   t.match(made.headers.warning, /choose runtimes by class/);
+});
+
+t.test('claims are counted, bounded, and get the default class', async (t) => {
+  await namespace('stored');
+  const limits = [
+    { type: 'PersistentVolumeClaim', min: { storage: '1Mi' }, max: { storage: '2Gi' } },
+  ];
+  await api.call('POST', inNamespace('stored', 'limitranges'), {
+    body: { metadata: { name: 'bounds' }, spec: { limits } },
+  });
+  const perClass = 'local-path.storageclass.storage.k8s.io/persistentvolumeclaims';
+  const hard = { 'requests.storage': '3Gi', persistentvolumeclaims: '5', [perClass]: '2' };
+  await api.call('POST', inNamespace('stored', 'resourcequotas'), {
+    body: { metadata: { name: 'tight' }, spec: { hard } },
+  });
+  const claim = (name: string, storage: string, more = {}) =>
+    api.call('POST', inNamespace('stored', 'persistentvolumeclaims'), {
+      body: {
+        metadata: { name },
+        spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage } }, ...more },
+      },
+    });
+  const made = await claim('one', '2Gi');
+  t.equal(made.code, 201, made.text);
+  t.equal(made.json.spec.storageClassName, 'local-path');
+  const message = (words: string) => ({ code: 403, message: new RegExp(words) });
+  t.match(
+    (await claim('large', '4Gi')).json,
+    message('maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 4Gi'),
+  );
+  t.match(
+    (await claim('small', '1Ki')).json,
+    message('minimum storage usage per PersistentVolumeClaim is 1Mi, but request is 1Ki'),
+  );
+  t.match(
+    (await claim('more', '2Gi')).json,
+    message(
+      'exceeded quota: tight, requested: requests.storage=2Gi, used: requests.storage=2Gi, limited: requests.storage=3Gi',
+    ),
+  );
+  t.equal((await claim('two', '1Mi')).code, 201);
+  t.match(
+    (await claim('three', '1Mi')).json,
+    message('exceeded quota: tight, requested: local-path'),
+  );
+  const none = await claim('classless', '1Mi', { storageClassName: '' });
+  t.equal(none.code, 201, 'an empty name is a wish: no class');
+  t.equal(none.json.spec.storageClassName, '');
 });
 
 t.test('kinds that nothing acts on are checked as Kubernetes does, and say so', async (t) => {
@@ -269,7 +317,7 @@ t.test('kinds that nothing acts on are checked as Kubernetes does, and say so', 
 
   const classes = '/apis/storage.k8s.io/v1/storageclasses';
   await refused(classes, { provisioner: '' }, /provisioner: Required value/);
-  const storage = await accepted(classes, { provisioner: 'a.io/b' }, /does not make volumes/);
+  const storage = await accepted(classes, { provisioner: 'a.io/b' }, undefined);
   t.match(storage, { reclaimPolicy: 'Delete', volumeBindingMode: 'Immediate' });
   const moved = await api.call('PATCH', `${classes}/x`, {
     body: { reclaimPolicy: 'Retain' },

@@ -225,7 +225,8 @@ t.test('permissions: connect, publish, subscribe, receive', (t) => {
 
   const publish = (topic: string, retain = false, qos = 1) =>
     refusePublish('pi4', { topic, retain, qos });
-  for (const topic of [own.facts, own.heartbeat, own.podStatus('u'), own.events, own.online]) {
+  const said = [own.facts, own.heartbeat, own.podStatus('u'), own.volumeStatus('v')];
+  for (const topic of [...said, own.events, own.online]) {
     t.equal(publish(topic), undefined, topic);
     t.equal(publish(topic, true) === undefined, topic === own.online, `retained ${topic}`);
   }
@@ -236,6 +237,7 @@ t.test('permissions: connect, publish, subscribe, receive', (t) => {
     own.config('secret', 'a', 'b'),
     other.facts,
     other.podStatus('u'),
+    other.volumeStatus('v'),
     clusterTopics.manifest,
     clusterTopics.board('pi4'),
     'pier/v1/node/pi4',

@@ -14,5 +14,6 @@ import './controllers/cluster.ts';
 import './controllers/machinery.ts';
 import './controllers/runs.ts';
 import './controllers/statefulsets.ts';
+import './controllers/volumes.ts';
 import './controllers/whole.ts';
 import './controllers/whole-workloads.ts';

@@ -34,6 +34,7 @@ import {
 } from './fleet/fixture.ts';
 
 import './fleet/tables.ts';
+import './fleet/volumes.ts';
 import './fleet/whole.ts';
 
 const topics = nodeTopics('pi4');

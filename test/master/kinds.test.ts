@@ -15,6 +15,7 @@ import './kinds/pod-defaults.ts';
 import './kinds/pod-rules.ts';
 import './kinds/service.ts';
 import './kinds/sets.ts';
+import './kinds/storage.ts';
 import './kinds/workloads.ts';
 
 t.test('every kind', async (t) => {

@@ -5,4 +5,5 @@ import './scheduler/decisions.ts';
 import './scheduler/packing.ts';
 import './scheduler/preemption.ts';
 import './scheduler/driver.ts';
+import './scheduler/volumes.ts';
 import './scheduler/why.ts';

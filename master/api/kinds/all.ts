@@ -16,6 +16,8 @@ import { LIMIT_RANGE } from './limit-range.ts';
 import { NAMESPACE } from './namespace.ts';
 import { NETWORK_POLICY } from './network-policy.ts';
 import { NODE } from './node.ts';
+import { PERSISTENT_VOLUME } from './persistent-volume.ts';
+import { PERSISTENT_VOLUME_CLAIM } from './persistent-volume-claim.ts';
 import { POD } from './pod.ts';
 import { POD_DISRUPTION_BUDGET } from './pod-disruption-budget.ts';
 import { POD_TEMPLATE } from './pod-template.ts';
@@ -39,6 +41,8 @@ export const KIND_MODULES: readonly KindModule[] = [
   LIMIT_RANGE,
   NAMESPACE,
   NODE,
+  PERSISTENT_VOLUME_CLAIM,
+  PERSISTENT_VOLUME,
   POD,
   POD_TEMPLATE,
   RESOURCE_QUOTA,

@@ -7,6 +7,14 @@ import { ageSince } from './human-duration.ts';
 
 export const NONE = '<none>';
 export const UNKNOWN = '<unknown>';
+export const UNSET = '<unset>';
+
+const ACCESS_MODES: Readonly<Record<string, string>> = {
+  ReadWriteOnce: 'RWO',
+  ReadOnlyMany: 'ROX',
+  ReadWriteMany: 'RWX',
+  ReadWriteOncePod: 'RWOP',
+};
 
 export const NAME: Column = {
   name: 'Name',
@@ -77,3 +85,9 @@ export const TEMPLATE_COLUMNS: readonly Column[] = [
   text('Images', 'Images of the containers in the template.', 'wide'),
   text('Selector', 'Which pods belong to it.', 'wide'),
 ];
+
+/** `RWO,ROX`: always in the same order. */
+export function accessModesCell(modes: readonly string[] | undefined): string {
+  const found = Object.entries(ACCESS_MODES).filter(([mode]) => modes?.includes(mode));
+  return found.map(([, short]) => short).join(',');
+}

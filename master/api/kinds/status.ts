@@ -2,6 +2,8 @@
  * `status` belongs to the server's parts: users set it neither when they create an object nor when they
  * update it through the main resource. Deep copies are not needed: objects handed out are frozen by agreement.
  */
+import type { KubeObject } from '../../../protocol/kinds/meta.ts';
+
 interface WithStatus {
   status?: unknown;
 }
@@ -15,4 +17,12 @@ export function dropStatus<T extends WithStatus>(object: T, initial: NonNullable
 export function keepStatus<T extends WithStatus>(next: T, previous: T): void {
   if (previous.status === undefined) delete next.status;
   else next.status = previous.status;
+}
+
+/** On create: the object stays, whoever deletes it, until the finalizer is taken away (Kubernetes: storage in use protection). */
+export function protect(object: KubeObject, finalizer: string): void {
+  const metadata = object.metadata ?? {};
+  const finalizers = metadata.finalizers ?? [];
+  if (!finalizers.includes(finalizer)) metadata.finalizers = [...finalizers, finalizer];
+  object.metadata = metadata;
 }

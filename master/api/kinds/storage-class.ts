@@ -1,14 +1,15 @@
-/** StorageClass: how volumes of a class would be made. Stored; no volumes are made from it yet, and it says so. */
+/** StorageClass: how volumes of a class are made. Those of `pier.local/local-path` by Pier, others by whoever has that name. */
 import type { StorageClass } from '../../../protocol/kinds/types.ts';
 import { labelKeyErrors } from '../../../protocol/names.ts';
 import type { FieldError } from '../../../protocol/status.ts';
+import { DEFAULT_CLASS, LOCAL_PATH_PROVISIONER } from '../../volumes/local-path.ts';
 import { deepEqual } from '../equal.ts';
 import type { KindModule } from '../kind.ts';
 import { AGE, ageCell, NAME, nameCell, text } from './columns.ts';
+import { warning } from './unsupported.ts';
 import { eachReason, forbidden, notSupported, required, tooLong } from './validate/errors.ts';
 import { validateObjectMeta } from './validate/meta.ts';
 
-const DEFAULT_CLASS = 'storageclass.kubernetes.io/is-default-class';
 const PARAMETERS_MAX = 512;
 const PARAMETER_BYTES_MAX = 256 * 1024;
 
@@ -45,7 +46,7 @@ export const STORAGE_CLASS: KindModule<StorageClass> = {
       .filter((field) => !deepEqual([next[field]], [previous[field]]))
       .map((field) => forbidden(field, 'updates to this field are forbidden.'));
   },
-  warnings: () => ['provisioner: stored, but this version of Pier does not make volumes yet'],
+  warnings: storageClassWarnings,
   columns: [
     NAME,
     text('Provisioner', 'Who makes the volumes.'),
@@ -66,6 +67,29 @@ export const STORAGE_CLASS: KindModule<StorageClass> = {
     ];
   },
 };
+
+/** What of a class asks for more than its volumes can do. */
+function storageClassWarnings(storage: StorageClass): string[] {
+  const { provisioner, parameters = {}, mountOptions = [], allowedTopologies = [] } = storage;
+  if (provisioner !== LOCAL_PATH_PROVISIONER) return [];
+  const warnings: string[] = [];
+  if (storage.volumeBindingMode !== 'WaitForFirstConsumer') {
+    warnings.push(
+      'volumeBindingMode: no volumes are made for this class: only WaitForFirstConsumer says on which board',
+    );
+  }
+  if (Object.keys(parameters).length > 0) {
+    warnings.push(warning('parameters', 'take parameters for its own volumes'));
+  }
+  if (mountOptions.length > 0) warnings.push(warning('mountOptions', 'pass options to mounts'));
+  if (allowedTopologies.length > 0) {
+    warnings.push(warning('allowedTopologies', 'keep volumes to some boards'));
+  }
+  if (storage.allowVolumeExpansion === true) {
+    warnings.push(warning('allowVolumeExpansion', 'let volumes grow'));
+  }
+  return warnings;
+}
 
 function validateProvisioner(provisioner: string): FieldError[] {
   if (provisioner === '') return [required('provisioner')];

@@ -4,7 +4,14 @@
  * header, so that nothing is ignored in silence; a newly generated field is therefore unsupported until someone says
  * otherwise.
  */
-import type { Container, PodSpec, ServiceSpec, Volume } from '../../../protocol/kinds/types.ts';
+import type {
+  Container,
+  PersistentVolumeClaimSpec,
+  PersistentVolumeSpec,
+  PodSpec,
+  ServiceSpec,
+  Volume,
+} from '../../../protocol/kinds/types.ts';
 import { UNSUPPORTED_POD_FIELDS } from '../../scheduler/pod-info.ts';
 
 /** Fields that this version acts on, by level. */
@@ -39,17 +46,23 @@ const HONOURED = {
       'seccompProfile',
       'fsGroup',
     ],
-    // Of no effect on the volumes that there are (Kubernetes: only on persistent ones).
-    'fsGroupChangePolicy',
   ]),
   containerPort: new Set(['name', 'containerPort', 'protocol', 'hostPort', 'hostIP']),
   envSource: new Set(['fieldRef', 'resourceFieldRef', 'configMapKeyRef', 'secretKeyRef']),
   resourceNames: new Set(['cpu', 'memory']),
   volume: new Set([
     ...['name', 'emptyDir', 'hostPath', 'configMap', 'secret', 'downwardAPI', 'projected'],
+    'persistentVolumeClaim',
   ]),
   emptyDir: new Set(['medium', 'sizeLimit']),
   projection: new Set(['configMap', 'secret', 'downwardAPI']),
+  persistentVolume: new Set([
+    ...['capacity', 'accessModes', 'claimRef', 'persistentVolumeReclaimPolicy', 'volumeMode'],
+    ...['storageClassName', 'nodeAffinity', 'hostPath', 'local'],
+  ]),
+  claim: new Set([
+    ...['accessModes', 'selector', 'resources', 'volumeName', 'storageClassName', 'volumeMode'],
+  ]),
   volumeMount: new Set(['name', 'mountPath', 'readOnly', 'subPath', 'subPathExpr']),
   serviceSpec: new Set([
     ...['ports', 'selector', 'type', 'clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy'],
@@ -73,6 +86,7 @@ const HARMLESS: Readonly<Record<string, readonly unknown[]>> = {
   // The other values speak of zones, which boards have not.
   trafficDistribution: ['PreferSameNode'],
   allocateLoadBalancerNodePorts: [true, false],
+  fsGroupChangePolicy: ['OnRootMismatch'],
 };
 
 /** How a field is named in the sentence "this version of Pier does not ...". */
@@ -82,11 +96,17 @@ const WORDS: Readonly<Record<string, string>> = {
   automountServiceAccountToken: 'mount service account tokens',
   loadBalancerIP: 'give addresses of its own to services (boards listen on theirs)',
   trafficDistribution: 'prefer pods of the same zone',
+  fsGroupChangePolicy: 'look at the files again once the directory has the group',
+  mountOptions: 'pass options to mounts',
+  volumeAttributesClassName: 'change attributes of volumes',
+  dataSource: 'fill volumes',
+  dataSourceRef: 'fill volumes',
 };
 
 const SPECIAL_WORDS: Readonly<Record<string, string>> = {
   volume: 'mount this kind of volume',
   projection: 'mount this kind of volume',
+  persistentVolume: 'mount this kind of volume',
   resourceNames: 'limit this resource',
 };
 
@@ -102,7 +122,7 @@ function unhonoured(path: string, value: object | undefined, level: keyof typeof
   for (const [name, field] of Object.entries(value ?? {})) {
     if (honoured.has(name) || field === undefined || HARMLESS[name]?.includes(field)) continue;
     if (Array.isArray(field) && field.length === 0) continue;
-    const does = SPECIAL_WORDS[level] ?? WORDS[name] ?? 'act on it';
+    const does = WORDS[name] ?? SPECIAL_WORDS[level] ?? 'act on it';
     warnings.push(warning(`${path}.${name}`, does));
   }
   return warnings;
@@ -181,4 +201,13 @@ export function serviceWarnings(path: string, spec: ServiceSpec | undefined): st
     warnings.push(warning(`${path}.ports[${index}].protocol`, `forward ${protocol}`));
   }
   return warnings;
+}
+
+/** Volumes: sources that boards do not mount, and what else nobody looks at. */
+export function volumeSpecWarnings(path: string, spec: PersistentVolumeSpec | undefined): string[] {
+  return unhonoured(path, spec, 'persistentVolume');
+}
+
+export function claimWarnings(path: string, spec: PersistentVolumeClaimSpec | undefined): string[] {
+  return unhonoured(path, spec, 'claim');
 }

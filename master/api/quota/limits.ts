@@ -1,8 +1,12 @@
-/** LimitRange at the creation of a pod (Kubernetes: LimitRanger admission): fills in defaults, refuses what is out of bounds. */
+/**
+ * LimitRange at the creation of a pod or a claim (Kubernetes: LimitRanger admission): fills in defaults, refuses what is out
+ * of bounds.
+ */
 import type {
   Container,
   LimitRange,
   LimitRangeItem,
+  PersistentVolumeClaim,
   Pod,
   PodSpec,
 } from '../../../protocol/kinds/types.ts';
@@ -15,21 +19,25 @@ import { type Amounts, podAmounts } from './amounts.ts';
 const ANNOTATION = 'kubernetes.io/limit-ranger';
 
 export function limitRanger(ranges: Kept<LimitRange>): AdmissionPlugin {
-  const itemsFor = async (request: AdmissionRequest): Promise<LimitRangeItem[]> => {
+  const itemsFor = async (request: AdmissionRequest, plural: string): Promise<LimitRangeItem[]> => {
     const { module } = request.resource;
-    if (module.group !== '' || module.plural !== 'pods' || request.operation !== 'CREATE')
+    if (module.group !== '' || module.plural !== plural || request.operation !== 'CREATE')
       return [];
     return (await ranges.in(request.namespace)).flatMap((range) => range.spec?.limits ?? []);
   };
   return {
     async mutate(_core, request) {
-      const items = await itemsFor(request);
+      const items = await itemsFor(request, 'pods');
       if (items.length > 0) applyDefaults(request.object as Pod, items);
     },
     async review(_core, request) {
-      const items = await itemsFor(request);
+      const ofPods = await itemsFor(request, 'pods');
+      const ofClaims = await itemsFor(request, 'persistentvolumeclaims');
       const { spec = { containers: [] } } = request.object as Pod;
-      const broken = items.flatMap((item) => violations(item, spec));
+      const broken = [
+        ...ofPods.flatMap((item) => violations(item, spec)),
+        ...ofClaims.flatMap((item) => claimViolations(item, request.object)),
+      ];
       if (broken.length === 0) return;
       throw refused(request, broken.length === 1 ? (broken[0] ?? '') : `[${broken.join(', ')}]`);
     },
@@ -87,6 +95,24 @@ export function violations(item: LimitRangeItem, spec: PodSpec): string[] {
   return [...(spec.initContainers ?? []), ...spec.containers].flatMap(({ resources }) =>
     outOfBounds(item, resources?.requests ?? {}, resources?.limits ?? {}),
   );
+}
+
+/** A claim has requests only. */
+function claimViolations(item: LimitRangeItem, { spec }: PersistentVolumeClaim): string[] {
+  const { type, min = {}, max = {} } = item;
+  if (type !== 'PersistentVolumeClaim') return [];
+  const request = spec?.resources?.requests?.storage;
+  const bounds = [
+    { word: 'minimum', bound: min.storage, sign: 1 },
+    { word: 'maximum', bound: max.storage, sign: -1 },
+  ];
+  return bounds.flatMap(({ word, bound, sign }) => {
+    if (bound === undefined) return [];
+    const start = `${word} storage usage per ${type} is ${bound}`;
+    if (request === undefined) return [`${start}.  No request is specified`];
+    const isBroken = compareQuantities(bound, request) * sign > 0;
+    return isBroken ? [`${start}, but request is ${request}`] : [];
+  });
 }
 
 function outOfBounds(item: LimitRangeItem, requests: Amounts, limits: Amounts): string[] {

@@ -1,6 +1,7 @@
 /** What one object counts towards a ResourceQuota, and whether the quota's scopes hold for it. Pure. */
 import type { KubeObject } from '../../../protocol/kinds/meta.ts';
 import type {
+  PersistentVolumeClaim,
   Pod,
   ResourceQuota,
   ScopedResourceSelectorRequirement,
@@ -24,6 +25,10 @@ const COMPUTE: ReadonlySet<string> = new Set([
   ...['cpu', 'memory', 'ephemeral-storage', 'pods', 'requests.cpu', 'requests.memory'],
   ...['limits.cpu', 'limits.memory', 'requests.ephemeral-storage', 'limits.ephemeral-storage'],
 ]);
+const CLAIMS = 'persistentvolumeclaims';
+const REQUESTS_STORAGE = 'requests.storage';
+/** CLASS.storageclass.storage.k8s.io/requests.storage and .../persistentvolumeclaims. */
+const OF_CLASS = '.storageclass.storage.k8s.io/';
 /** Of services. */
 const SERVICE_PARTS: ReadonlySet<string> = new Set([
   'services.nodeports',
@@ -43,7 +48,11 @@ export function usageOf(resource: Counted, object: KubeObject): Amounts {
   if (resource.plural === 'pods') return { ...counts, ...podUsage(object as Pod) };
   if (!PLAIN.has(resource.plural)) return counts;
   const plain = { ...counts, [resource.plural]: '1' };
-  return resource.plural === 'services' ? { ...plain, ...serviceUsage(object as Service) } : plain;
+  if (resource.plural === 'services') return { ...plain, ...serviceUsage(object as Service) };
+  if (resource.plural === CLAIMS) {
+    return { ...plain, ...claimUsage(object as PersistentVolumeClaim) };
+  }
+  return plain;
 }
 
 /** A pod that has ended holds nothing. */
@@ -58,6 +67,19 @@ function podUsage({ spec = { containers: [] }, status }: Pod): Amounts {
     result[`limits.${name}`] = quantity;
   }
   return result;
+}
+
+/** In all, and of each storage class. */
+function claimUsage({ spec }: PersistentVolumeClaim): Amounts {
+  const storage = spec?.resources?.requests?.storage ?? '0';
+  const all = { [REQUESTS_STORAGE]: storage };
+  const name = spec?.storageClassName ?? '';
+  if (name === '') return all;
+  return {
+    ...all,
+    [`${name}${OF_CLASS}${REQUESTS_STORAGE}`]: storage,
+    [`${name}${OF_CLASS}${CLAIMS}`]: '1',
+  };
 }
 
 function serviceUsage({ spec }: Service): Amounts {
@@ -80,6 +102,7 @@ export function resourceOf(name: string): Counted | undefined {
   if (COMPUTE.has(name) || /^requests\.(.+\/.+|hugepages-.+)$/.test(name)) {
     return { group: '', plural: 'pods' };
   }
+  if (name === REQUESTS_STORAGE || name.includes(OF_CLASS)) return { group: '', plural: CLAIMS };
   if (SERVICE_PARTS.has(name)) return { group: '', plural: 'services' };
   return PLAIN.has(name) ? { group: '', plural: name } : undefined;
 }

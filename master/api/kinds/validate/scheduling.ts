@@ -2,6 +2,7 @@
 import type {
   Affinity,
   NodeAffinity,
+  NodeSelector,
   NodeSelectorRequirement,
   NodeSelectorTerm,
   PodAffinityTerm,
@@ -49,13 +50,7 @@ function validateNodeAffinity(path: string, affinity: NodeAffinity | undefined):
   const errors: FieldError[] = [];
   const needed = affinity?.[REQUIRED];
   if (needed !== undefined) {
-    const at = `${path}.${REQUIRED}.nodeSelectorTerms`;
-    if (needed.nodeSelectorTerms.length === 0) {
-      errors.push(required(at, 'must have at least one node selector term'));
-    }
-    for (const [index, term] of needed.nodeSelectorTerms.entries()) {
-      errors.push(...validateNodeTerm(`${at}[${index}]`, term));
-    }
+    errors.push(...validateNodeSelector(`${path}.${REQUIRED}`, needed));
   }
   for (const [index, { weight, preference }] of (affinity?.[PREFERRED] ?? []).entries()) {
     const at = `${path}.${PREFERRED}[${index}]`;
@@ -63,6 +58,14 @@ function validateNodeAffinity(path: string, affinity: NodeAffinity | undefined):
     errors.push(...validateNodeTerm(`${at}.preference`, preference));
   }
   return errors;
+}
+
+/** Of pods and of volumes. */
+export function validateNodeSelector(path: string, selector: NodeSelector): FieldError[] {
+  const at = `${path}.nodeSelectorTerms`;
+  const terms = selector.nodeSelectorTerms ?? [];
+  if (terms.length === 0) return [required(at, 'must have at least one node selector term')];
+  return terms.flatMap((term, index) => validateNodeTerm(`${at}[${index}]`, term));
 }
 
 function validateWeight(field: string, weight: number): FieldError[] {

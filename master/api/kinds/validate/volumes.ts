@@ -13,7 +13,7 @@ import { configKeyReasons } from './names.ts';
 import { validateQuantity } from './resources.ts';
 
 const FILE_MODE_MAX = 0o777;
-const HOST_PATH_TYPES: readonly string[] = [
+export const HOST_PATH_TYPES: readonly string[] = [
   ...['', 'BlockDevice', 'CharDevice', 'Directory', 'DirectoryOrCreate', 'File'],
   ...['FileOrCreate', 'Socket'],
 ];
@@ -156,6 +156,6 @@ export function validateLocalPath(field: string, path: string): FieldError[] {
   return validateNoBacksteps(field, path);
 }
 
-function validateNoBacksteps(field: string, path: string): FieldError[] {
+export function validateNoBacksteps(field: string, path: string): FieldError[] {
   return path.split('/').includes('..') ? [invalidValue(field, path, "must not contain '..'")] : [];
 }
