@@ -15,10 +15,14 @@ export interface Selecting extends KubeObject {
   spec?: { selector?: LabelSelector };
 }
 
-/** The keys of those that select the labels: for objects without a controller. */
-function keysSelecting(candidates: readonly Selecting[], object: KubeObject): string[] {
-  const labels = object.metadata?.labels ?? {};
+/** The keys of those in the object's namespace that select its labels. */
+export function keysSelecting<T extends Selecting>(
+  candidates: Informer<T>,
+  object: KubeObject,
+): string[] {
+  const { labels = {}, namespace = '' } = object.metadata ?? {};
   return candidates
+    .byIndex(BY_NAMESPACE, namespace)
     .filter((one) => matchesLabelSelector(one.spec?.selector, labels))
     .map((one) => keyOf(one));
 }
@@ -39,5 +43,5 @@ export function ownerKeys<T extends Selecting>(
   const key = ownerKey(object, kind);
   if (key !== undefined) return [key];
   if (controllerOf(object) !== undefined) return [];
-  return keysSelecting(owners.byIndex(BY_NAMESPACE, object.metadata?.namespace ?? ''), object);
+  return keysSelecting(owners, object);
 }

@@ -6,7 +6,7 @@ import { keyOf, splitKey } from '../informer/informer.ts';
 import { BY_NAMESPACE, type SharedInformers } from '../informer/shared.ts';
 import type { Action } from './actions.ts';
 import { reconcileDaemonSet } from './daemonset.ts';
-import { ownerKeys, versionsOf } from './keys.ts';
+import { keysSelecting, ownerKeys, versionsOf } from './keys.ts';
 import type { PodTimes } from './pods.ts';
 import { type Controller, watchOf } from './runner.ts';
 import { reconcileStatefulSet } from './statefulset.ts';
@@ -46,7 +46,7 @@ export function daemonSetController(informers: SharedInformers, times: PodTimes)
 }
 
 export function statefulSetController(informers: SharedInformers, times: PodTimes): Controller {
-  const { statefulSets, controllerRevisions, pods } = informers;
+  const { statefulSets, controllerRevisions, persistentVolumeClaims, pods } = informers;
   return {
     name: 'statefulset-controller',
     workers: WORKERS,
@@ -58,6 +58,8 @@ export function statefulSetController(informers: SharedInformers, times: PodTime
       watchOf(controllerRevisions, (change) =>
         versionsOf(change).flatMap((one) => ownerKeys(statefulSets, 'StatefulSet', one)),
       ),
+      // Claims carry the labels that the set selects, owned by it or not.
+      watchOf(persistentVolumeClaims, ({ object }) => keysSelecting(statefulSets, object)),
     ],
     reconcile(key, now): Action[] {
       const set = statefulSets.getByKey(key);
@@ -67,6 +69,7 @@ export function statefulSetController(informers: SharedInformers, times: PodTime
         set,
         pods: pods.byIndex(BY_NAMESPACE, namespace),
         revisions: controllerRevisions.byIndex(BY_NAMESPACE, namespace),
+        claims: persistentVolumeClaims.byIndex(BY_NAMESPACE, namespace),
         times,
       };
       return reconcileStatefulSet(view, now);

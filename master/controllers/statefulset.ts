@@ -7,6 +7,7 @@
  */
 import type {
   ControllerRevision,
+  PersistentVolumeClaim,
   Pod,
   PodTemplateSpec,
   StatefulSet,
@@ -26,6 +27,7 @@ import {
 } from './pods.ts';
 import { withStatus } from './replicaset.ts';
 import { dropRevisions, REVISION_HASH, syncHistory, templateOf } from './revisions.ts';
+import { makeClaims, ownClaims, withClaims } from './statefulset-claims.ts';
 
 const POD_NAME = 'statefulset.kubernetes.io/pod-name';
 const POD_INDEX = 'apps.kubernetes.io/pod-index';
@@ -35,6 +37,8 @@ interface StatefulSetView {
   /** All pods and revisions of the namespace, or at least those that it owns or that match. */
   readonly pods: readonly Pod[];
   readonly revisions: readonly ControllerRevision[];
+  /** All claims of the namespace. */
+  readonly claims: readonly PersistentVolumeClaim[];
   readonly times: PodTimes;
 }
 
@@ -51,6 +55,7 @@ interface Slot {
 
 interface Context {
   readonly set: StatefulSet;
+  readonly claims: readonly PersistentVolumeClaim[];
   readonly owner: EventTarget;
   readonly revisions: Revisions;
   /** From the lowest ordinal on: those that are wanted. */
@@ -100,7 +105,7 @@ export function reconcileStatefulSet(view: StatefulSetView, now: Now): Action[] 
   const context = contextOf(view, owner, revisions, owned, isAvailable);
   actions.push(...history.actions);
   if (history.collisionCount === undefined) {
-    actions.push(...nextStep(context));
+    actions.push(...ownersOf(context), ...nextStep(context));
     const live = new Set(owned.map(({ metadata }) => metadata?.labels?.[REVISION_HASH]));
     live.add(revisions.current.name);
     actions.push(...dropRevisions(workload, history, ({ metadata }) => live.has(metadata?.name)));
@@ -133,7 +138,7 @@ function firstOrdinal({ spec }: StatefulSet): number {
 }
 
 function contextOf(
-  { set }: StatefulSetView,
+  { set, claims }: StatefulSetView,
   owner: EventTarget,
   revisions: Revisions,
   owned: readonly Pod[],
@@ -151,6 +156,7 @@ function contextOf(
     .sort((a, b) => (ordinalOf(b, set) ?? 0) - (ordinalOf(a, set) ?? 0));
   return {
     set,
+    claims,
     owner,
     revisions,
     slots: Array.from({ length: replicas }, (_, at) => ({
@@ -178,11 +184,14 @@ function fill(context: Context): Action[] | undefined {
   const actions: Action[] = [];
   for (const { ordinal, pod } of context.slots) {
     if (pod === undefined) {
-      actions.push(create(context, ordinal));
+      actions.push(...createWithClaims(context, ordinal));
     } else if (hasEnded(pod) && pod.metadata?.deletionTimestamp === undefined) {
       actions.push(...recreate(context, pod));
     } else if (context.isHealthy(pod)) {
       continue;
+    } else if ((pod.spec?.nodeName ?? '') === '') {
+      // Its claims may have been deleted before it had a board.
+      actions.push(...(makeClaims(context, ordinal) ?? []));
     }
     if (context.isOrdered) return actions;
   }
@@ -238,6 +247,21 @@ function recreate({ owner, set }: Context, pod: Pod): Action[] {
   ];
 }
 
+/** The claims first. What is being deleted under the name of one must be gone before. */
+function createWithClaims(context: Context, ordinal: number): Action[] {
+  const made = makeClaims(context, ordinal);
+  return made === undefined ? [] : [...made, create(context, ordinal)];
+}
+
+function ownersOf({ set, claims, slots, surplus }: Context): Action[] {
+  const going = surplus.map((pod) => ({ ordinal: ordinalOf(pod, set) ?? -1, pod }));
+  return ownClaims(
+    { set, claims },
+    slots.map(({ ordinal }) => ordinal),
+    going,
+  );
+}
+
 /** Below the partition the old template holds. */
 function create({ set, owner, revisions }: Context, ordinal: number): Action {
   const { type = 'RollingUpdate', rollingUpdate } = set.spec?.updateStrategy ?? {};
@@ -255,7 +279,8 @@ function create({ set, owner, revisions }: Context, ordinal: number): Action {
   });
   const { serviceName = '' } = set.spec ?? {};
   const identity = { hostname: name, ...(serviceName === '' ? {} : { subdomain: serviceName }) };
-  const object: Pod = { ...pod, spec: { ...(pod.spec ?? { containers: [] }), ...identity } };
+  const spec = withClaims(pod.spec ?? { containers: [] }, set, ordinal);
+  const object: Pod = { ...pod, spec: { ...spec, ...identity } };
   const announce = announcement(owner, 'create', name);
   return { type: 'create', id: RESOURCES.pods, object, announce };
 }

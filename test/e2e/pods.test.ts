@@ -11,6 +11,7 @@ import type {
   PersistentVolume,
   Pod,
   PodSpec,
+  StatefulSet,
 } from '../../protocol/kinds/types.ts';
 import { Lab } from '../lab/lab.ts';
 import { BoardKubectl } from '../support/board-kubectl.ts';
@@ -56,6 +57,7 @@ const CLAIMS: ReadonlyArray<readonly [string, (t: Test, place: Place) => Promise
   ['volumes hold what they may, in memory and on the card', volumes],
   ['a private image is pulled with the secret that the pod names, and only so', pulls],
   ['data outlives pods, and goes with its claim', keepsData],
+  ['each pod of a StatefulSet has data of its own', setKeepsData],
 ];
 
 /** Slow machines: exec forks, and runc alone may take most of a second. */
@@ -351,6 +353,57 @@ async function keepsData(t: Test, place: Place): Promise<void> {
   });
   const all = await lab.board(1).exec('ls', ['-A', directory.slice(0, directory.lastIndexOf('/'))]);
   t.equal(all, '', 'and so is the directory');
+}
+
+async function setKeepsData(t: Test, place: Place): Promise<void> {
+  const { lab, kubectl } = place;
+  const labels = { app: 'db' };
+  const set: StatefulSet = {
+    apiVersion: 'apps/v1',
+    kind: 'StatefulSet',
+    metadata: { name: 'db' },
+    spec: {
+      replicas: 2,
+      serviceName: 'db',
+      selector: { matchLabels: labels },
+      template: {
+        metadata: { labels },
+        spec: { terminationGracePeriodSeconds: 1, containers: [writer('hostname')] },
+      },
+      volumeClaimTemplates: [{ metadata: { name: 'data' }, spec: WISH }],
+    },
+  };
+  t.notMatch(await kubectl.apply(set), /Warning/, 'nothing of it is unsupported');
+  // A container that was started once more writes once more.
+  const lines = async (pod: string) => {
+    const written = (await shell(lab, pod, 'cat /data/lines')).trim().split('\n');
+    return { words: [...new Set(written)], count: written.length };
+  };
+  const uids = async () =>
+    (await kubectl.list<Pod>('pods', '-l', 'app=db')).map(({ metadata }) => metadata?.uid ?? '');
+  const untilTwo = (what: string, before: readonly string[]) =>
+    lab.until(what, async () => {
+      const pods = await kubectl.list<Pod>('pods', '-l', 'app=db');
+      const fresh = pods.filter(({ metadata }) => !before.includes(metadata?.uid ?? ''));
+      return fresh.filter(isReady).length === 2 || JSON.stringify(pods.map(({ status }) => status));
+    });
+  await untilTwo('both are ready', []);
+  const [first0, first1] = [await lines('db-0'), await lines('db-1')];
+  t.same([first0.words, first1.words], [['db-0'], ['db-1']]);
+  const before = await uids();
+  await kubectl.ok('delete', 'pod', '-l', 'app=db');
+  await untilTwo('both are ready again', before);
+  const [again0, again1] = [await lines('db-0'), await lines('db-1')];
+  t.same([again0.words, again1.words], [['db-0'], ['db-1']], 'its own lines');
+  t.ok(again0.count > first0.count, 'added to those of the pod before');
+  t.ok(again1.count > first1.count);
+  await kubectl.ok('delete', 'statefulset', 'db');
+  t.match(
+    await kubectl.ok('get', 'pvc', '-o', 'name'),
+    /^persistentvolumeclaim\/data-db-0\npersistentvolumeclaim\/data-db-1\n$/,
+    'the data stays',
+  );
+  await kubectl.ok('delete', 'pvc', 'data-db-0', 'data-db-1');
 }
 
 const READY = '{.status.conditions[?(@.type=="Ready")].status}';

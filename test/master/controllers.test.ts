@@ -13,6 +13,7 @@ import './controllers/load-balancer.ts';
 import './controllers/cluster.ts';
 import './controllers/machinery.ts';
 import './controllers/runs.ts';
+import './controllers/statefulset-claims.ts';
 import './controllers/statefulsets.ts';
 import './controllers/volumes.ts';
 import './controllers/whole.ts';

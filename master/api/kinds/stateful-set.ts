@@ -13,7 +13,7 @@ import {
 } from './columns.ts';
 import { defaultPodTemplate } from './defaults/pod-spec.ts';
 import { dropStatus, keepStatus } from './status.ts';
-import { podWarnings, warning } from './unsupported.ts';
+import { claimWarnings, podWarnings, warning } from './unsupported.ts';
 import { validateObjectMeta } from './validate/meta.ts';
 import { validateStatefulSetSpec, validateStatefulSetUpdate } from './validate/stateful-set.ts';
 
@@ -43,6 +43,9 @@ export const STATEFUL_SET: KindModule<StatefulSet> = {
   validateUpdate: validateStatefulSetUpdate,
   warnings(set) {
     const warnings = podWarnings('spec.template.spec', set.spec?.template.spec);
+    for (const [index, template] of (set.spec?.volumeClaimTemplates ?? []).entries()) {
+      warnings.push(...claimWarnings(`spec.volumeClaimTemplates[${index}].spec`, template.spec));
+    }
     if (set.spec?.updateStrategy?.rollingUpdate?.maxUnavailable !== undefined) {
       const field = 'spec.updateStrategy.rollingUpdate.maxUnavailable';
       warnings.push(warning(field, 'replace several pods at a time'));
@@ -92,4 +95,11 @@ function setSpecDefaults(spec: StatefulSetSpec): void {
   spec.replicas ??= 1;
   spec.revisionHistoryLimit ??= 10;
   defaultPodTemplate(spec.template);
+  for (const template of spec.volumeClaimTemplates ?? []) {
+    template.apiVersion ||= 'v1';
+    template.kind ||= 'PersistentVolumeClaim';
+    template.spec ??= {};
+    template.spec.volumeMode ||= 'Filesystem';
+    template.status = { phase: 'Pending' };
+  }
 }

@@ -71,7 +71,8 @@ function decide(one: StatefulSet, pods: Pod[]): Action[] {
   const revisions = [revision('v1', 1), revision('v2', 2)];
   const current =
     one.spec?.template.spec?.containers[0]?.image === 'v2' ? revisions : [revision('v1', 1)];
-  return reconcileStatefulSet({ set: one, pods, revisions: current, times: NO_TIMES }, NOW);
+  const view = { set: one, pods, claims: [], revisions: current, times: NO_TIMES };
+  return reconcileStatefulSet(view, NOW);
 }
 
 /** "create db-0 v1, delete db-2" */

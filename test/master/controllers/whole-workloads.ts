@@ -8,6 +8,8 @@ import type {
   Job,
   JobSpec,
   Namespace,
+  PersistentVolume,
+  PersistentVolumeClaim,
   Pod,
   StatefulSet,
 } from '../../../protocol/kinds/types.ts';
@@ -175,4 +177,80 @@ t.test('daemons and stateful pods are made, rolled, rolled back and removed', as
     const left = await client.list(RESOURCES.controllerRevisions, { namespace });
     return left.items.length === 0 && (await podsOf(client)).length === 0;
   });
+});
+
+t.test('a StatefulSet keeps its data: claims, volumes, boards', async (t) => {
+  const { client } = await startWhole(t);
+  for (const name of ['a', 'b']) {
+    await addBoard(client, name);
+    const annotations = { 'pier.local/volumes-directory': `/var/${name}` };
+    await client.patch(RESOURCES.nodes, '', name, { metadata: { annotations } });
+  }
+  await client.create<Namespace>(RESOURCES.namespaces, { metadata: { name: namespace } });
+  const claims = async () =>
+    (await client.list<PersistentVolumeClaim>(RESOURCES.persistentVolumeClaims, { namespace }))
+      .items;
+  const volumes = async () =>
+    (await client.list<PersistentVolume>(RESOURCES.persistentVolumes)).items;
+  await client.create<StatefulSet>(RESOURCES.statefulSets, {
+    metadata: { name: 'db', namespace },
+    spec: {
+      replicas: 2,
+      serviceName: 'db',
+      selector: { matchLabels: { app: 'db' } },
+      template: {
+        metadata: { labels: { app: 'db' } },
+        spec: {
+          containers: [
+            { name: 'main', image: 'db:1', volumeMounts: [{ name: 'data', mountPath: '/data' }] },
+          ],
+        },
+      },
+      volumeClaimTemplates: [
+        {
+          metadata: { name: 'data' },
+          spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
+        },
+      ],
+    },
+  });
+  const isUp = async (count: number): Promise<boolean> => {
+    const { status } = await client.get<StatefulSet>(RESOURCES.statefulSets, namespace, 'db');
+    return status?.readyReplicas === count && status.replicas === count;
+  };
+  const areBound = async (): Promise<boolean> =>
+    (await claims()).every(({ status }) => status?.phase === 'Bound');
+  await until('both run', () => isUp(2));
+  await until('both claims are bound', areBound);
+  t.same((await claims()).map(({ metadata }) => metadata?.name).sort(), ['data-db-0', 'data-db-1']);
+  const boards = new Map(
+    (await podsOf(client)).map((one) => [one.metadata?.name, one.spec?.nodeName]),
+  );
+  for (const { metadata, spec } of await claims()) {
+    t.equal(spec?.storageClassName, 'local-path', 'the default class');
+    const volume = (await volumes()).find((one) => one.metadata?.name === spec?.volumeName);
+    const board = boards.get(metadata?.name?.slice('data-'.length));
+    t.match(volume?.spec, {
+      local: { path: `/var/${board}/pvc-${metadata?.uid}` },
+      claimRef: { name: metadata?.name, uid: metadata?.uid },
+    });
+  }
+  await client.delete(RESOURCES.persistentVolumeClaims, namespace, 'data-db-1');
+  await client.patch(RESOURCES.statefulSets, namespace, 'db', { spec: { replicas: 1 } });
+  await until('one is gone', () => isUp(1));
+  await until(
+    'the claim that was deleted went with its pod',
+    async () => (await claims()).length === 1,
+  );
+  await until('its volume waits for the board', async () =>
+    (await volumes()).some(({ status }) => status?.phase === 'Released'),
+  );
+  await client.delete(RESOURCES.pods, namespace, 'db-0');
+  await until('another one has its name', async () => {
+    const [pod] = await podsOf(client);
+    return pod?.metadata?.deletionTimestamp === undefined && (pod?.spec?.nodeName ?? '') !== '';
+  });
+  const [again] = await podsOf(client);
+  t.equal(again?.spec?.nodeName, boards.get('db-0'), 'it comes back to its data');
+  t.equal((await volumes()).length, 2, 'and nothing new was made');
 });

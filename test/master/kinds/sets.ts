@@ -137,10 +137,18 @@ t.test('stateful set', async (t) => {
     ],
     [
       deploymentYaml(GOOD, 'volumeClaimTemplates: [{metadata: {name: disk}}]'),
-      'spec.volumeClaimTemplates: Forbidden: this version of Pier has no PersistentVolumeClaims yet: leave the field out and give the template a hostPath or emptyDir volume',
+      'spec.volumeClaimTemplates[0].spec.accessModes: Required value: at least 1 access mode is required',
     ],
   ];
   for (const [yaml, expected] of cases) t.equal(errorsOf('StatefulSet', yaml)[0], expected);
+  const wish = '{accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}';
+  const mounting =
+    '{containers: [{name: a, image: b, volumeMounts: [{name: disk, mountPath: /d}]}]}';
+  const templates = `volumeClaimTemplates: [{metadata: {name: disk}, spec: ${wish}}]`;
+  t.strictSame(errorsOf('StatefulSet', deploymentYaml(mounting, templates)), []);
+  t.match(errorsOf('StatefulSet', deploymentYaml(mounting)), [
+    /volumeMounts\[0\]\.name: Not found/,
+  ]);
   const change = (more: string) =>
     updateErrors('StatefulSet', deploymentYaml(GOOD), deploymentYaml(GOOD, more));
   t.strictSame(change('replicas: 3\n  minReadySeconds: 1\n  ordinals: {start: 1}'), []);

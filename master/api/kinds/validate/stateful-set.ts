@@ -1,9 +1,19 @@
 /** A StatefulSet's spec, and what of it may change. Wording as in apps/v1. */
 import type { StatefulSet, StatefulSetSpec } from '../../../../protocol/kinds/types.ts';
+import { dnsLabelErrors } from '../../../../protocol/names.ts';
 import type { FieldError } from '../../../../protocol/status.ts';
 import { deepEqual } from '../../equal.ts';
 import { isZero, validateCountOrPercent } from './deployment.ts';
-import { forbidden, invalidValue, notNegative, required } from './errors.ts';
+import {
+  duplicate,
+  eachReason,
+  forbidden,
+  invalidValue,
+  notNegative,
+  oneOf,
+  required,
+} from './errors.ts';
+import { validateClaimSpec } from './persistent-volume.ts';
 import { validateSelector, validateTemplate } from './workload.ts';
 
 const MAY_CHANGE = [
@@ -24,14 +34,43 @@ export function validateStatefulSetSpec(path: string, spec: StatefulSetSpec): Fi
     ...notNegative(`${path}.revisionHistoryLimit`, spec.revisionHistoryLimit),
     ...notNegative(`${path}.ordinals.start`, spec.ordinals?.start),
     ...validateSelector(`${path}.selector`, spec.selector, 'statefulset'),
-    ...validateTemplate(`${path}.template`, spec.template, spec.selector, 'other'),
+    ...validateTemplate(`${path}.template`, withClaimVolumes(spec), spec.selector, 'other'),
+    ...validateRetention(path, spec),
   ];
-  if ((spec.volumeClaimTemplates ?? []).length > 0) {
-    const why =
-      'this version of Pier has no PersistentVolumeClaims yet: leave the field out and give the template a hostPath or emptyDir volume';
-    errors.push(forbidden(`${path}.volumeClaimTemplates`, why));
+  const names = new Set<string>();
+  for (const [index, template] of (spec.volumeClaimTemplates ?? []).entries()) {
+    const at = `${path}.volumeClaimTemplates[${index}]`;
+    const name = template.metadata?.name ?? '';
+    if (name === '') errors.push(required(`${at}.metadata.name`));
+    else errors.push(...eachReason(`${at}.metadata.name`, name, dnsLabelErrors(name)));
+    if (names.has(name)) errors.push(duplicate(`${at}.metadata.name`, name));
+    names.add(name);
+    errors.push(...validateClaimSpec(`${at}.spec`, template.spec ?? {}));
   }
   return errors;
+}
+
+/** Containers may mount what the pods get from volumeClaimTemplates. */
+function withClaimVolumes({ template, volumeClaimTemplates = [] }: StatefulSetSpec) {
+  const volumes = template.spec?.volumes ?? [];
+  const added = volumeClaimTemplates
+    .map(({ metadata }) => metadata?.name ?? '')
+    .filter((name) => dnsLabelErrors(name).length === 0)
+    .filter((name) => !volumes.some((one) => one.name === name))
+    .map((name) => ({ name, persistentVolumeClaim: { claimName: name } }));
+  const unique = new Map(added.map((one) => [one.name, one])).values();
+  const spec = template.spec ?? { containers: [] };
+  return { ...template, spec: { ...spec, volumes: [...volumes, ...unique] } };
+}
+
+function validateRetention(path: string, spec: StatefulSetSpec): FieldError[] {
+  const { whenDeleted, whenScaled } = spec.persistentVolumeClaimRetentionPolicy ?? {};
+  const at = `${path}.persistentVolumeClaimRetentionPolicy`;
+  const words = ['Retain', 'Delete'];
+  return [
+    ...oneOf(`${at}.whenDeleted`, whenDeleted, words),
+    ...oneOf(`${at}.whenScaled`, whenScaled, words),
+  ];
 }
 
 function validatePolicies(path: string, spec: StatefulSetSpec): FieldError[] {
