@@ -7,6 +7,7 @@ import type { KubeObject } from '../../protocol/kinds/meta.ts';
 import type {
   ClusterRole,
   ClusterRoleBinding,
+  EndpointSlice,
   Endpoints,
   Namespace,
   PolicyRule,
@@ -66,15 +67,28 @@ export async function bootstrap(client: ApiClient, options: BootstrapOptions): P
       ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: address.port }],
     },
   });
-  await ensureEndpoints(client, {
-    metadata: { name: 'kubernetes', namespace: 'default' },
-    subsets: [
-      {
-        addresses: [{ ip: address.ip }],
-        ports: [{ name: 'https', port: address.port, protocol: 'TCP' }],
-      },
-    ],
+  const ports = [{ name: 'https', port: address.port, protocol: 'TCP' }];
+  const place = { name: 'kubernetes', namespace: 'default' };
+  // The slice has the name that clients know, so nobody needs to mirror the Endpoints.
+  await ensureSaid<Endpoints>(client, RESOURCES.endpoints, {
+    metadata: { ...place, labels: { 'endpointslice.kubernetes.io/skip-mirror': 'true' } },
+    subsets: [{ addresses: [{ ip: address.ip }], ports }],
   });
+  await ensureSlice(client, {
+    metadata: { ...place, labels: { 'kubernetes.io/service-name': place.name } },
+    addressType: address.ip.includes(':') ? 'IPv6' : 'IPv4',
+    endpoints: [{ addresses: [address.ip], conditions: { ready: true } }],
+    ports,
+  });
+}
+
+/** The type of the addresses never changes: a slice of the other type makes room. */
+async function ensureSlice(client: ApiClient, wanted: EndpointSlice): Promise<void> {
+  const id = RESOURCES.endpointSlices;
+  const have = await ensure<EndpointSlice>(client, id, wanted);
+  const { name = '', namespace = '' } = wanted.metadata ?? {};
+  if (have.addressType !== wanted.addressType) await client.delete(id, namespace, name);
+  await ensureSaid<EndpointSlice>(client, id, wanted);
 }
 
 async function ensureRoles(client: ApiClient): Promise<void> {
@@ -149,12 +163,13 @@ async function ensure<T extends KubeObject>(
   }
 }
 
-/** The address of the master may have changed since the last start. */
-async function ensureEndpoints(client: ApiClient, wanted: Endpoints): Promise<void> {
-  await ensure(client, RESOURCES.endpoints, wanted);
-  const { name = '', namespace = '' } = wanted.metadata ?? {};
-  const have = await client.get<Endpoints>(RESOURCES.endpoints, namespace, name);
-  const next: Endpoints = { ...have };
-  if (wanted.subsets !== undefined) next.subsets = wanted.subsets;
-  await client.update(RESOURCES.endpoints, next);
+/** The address of the master may have changed since the last start: then what is there says the new one. */
+async function ensureSaid<T extends KubeObject>(
+  client: ApiClient,
+  id: ResourceId,
+  wanted: T,
+): Promise<void> {
+  const have = await ensure<T>(client, id, wanted);
+  const labels = { ...have.metadata?.labels, ...wanted.metadata?.labels };
+  await client.update<T>(id, { ...have, ...wanted, metadata: { ...have.metadata, labels } });
 }

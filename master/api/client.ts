@@ -96,6 +96,7 @@ export const RESOURCES = {
   pods: id('', 'v1', 'pods'),
   services: id('', 'v1', 'services'),
   endpoints: id('', 'v1', 'endpoints'),
+  endpointSlices: id('discovery.k8s.io', 'v1', 'endpointslices'),
   configMaps: id('', 'v1', 'configmaps'),
   secrets: id('', 'v1', 'secrets'),
   serviceAccounts: id('', 'v1', 'serviceaccounts'),

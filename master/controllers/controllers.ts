@@ -27,6 +27,7 @@ import { daemonSetController, statefulSetController } from './set-controllers.ts
 import { volumeController } from './volume-controllers.ts';
 import {
   deploymentController,
+  endpointSliceController,
   endpointsController,
   replicaSetController,
 } from './workload-controllers.ts';
@@ -60,6 +61,7 @@ export const DEFAULT_CONTROLLER_OPTIONS: ControllerOptions = {
     RESOURCES.podDisruptionBudgets,
     RESOURCES.services,
     RESOURCES.endpoints,
+    RESOURCES.endpointSlices,
     RESOURCES.pods,
     RESOURCES.persistentVolumeClaims,
     RESOURCES.configMaps,
@@ -110,6 +112,7 @@ export function startControllers(config: ControllersConfig): RunningControllers 
     deploymentController(informers),
     replicaSetController(informers, times),
     endpointsController(informers),
+    endpointSliceController(informers),
     daemonSetController(informers, times),
     statefulSetController(informers, times),
     jobController(informers, times),

@@ -24,7 +24,7 @@ import { isPodReady } from './pods.ts';
 /** Kubernetes cuts Endpoints at a thousand addresses and says so in an annotation. */
 const ADDRESSES_MAX = 1_000;
 const OVER_CAPACITY = 'endpoints.kubernetes.io/over-capacity';
-const HEADLESS_LABEL = 'service.kubernetes.io/headless';
+export const HEADLESS_LABEL = 'service.kubernetes.io/headless';
 const MANAGED_BY = 'endpoints.kubernetes.io/managed-by';
 
 interface EndpointsView {
@@ -148,11 +148,15 @@ function isListed(pod: Pod, includesNotReady: boolean): boolean {
 }
 
 function addressOf(service: Service, pod: Pod): EndpointAddress {
+  return { ip: pod.status?.podIP ?? '', ...placeOf(service, pod) };
+}
+
+/** Who answers at a pod's address, and on which board; its hostname when the Service governs it. */
+export function placeOf(service: Service, pod: Pod): Omit<EndpointAddress, 'ip'> {
   const { name, namespace, uid } = pod.metadata ?? {};
   const hostname = pod.spec?.hostname ?? '';
   const hasHostname = hostname !== '' && pod.spec?.subdomain === service.metadata?.name;
   return {
-    ip: pod.status?.podIP ?? '',
     ...(hasHostname ? { hostname } : {}),
     ...(pod.spec?.nodeName === undefined ? {} : { nodeName: pod.spec.nodeName }),
     targetRef: {
@@ -164,7 +168,8 @@ function addressOf(service: Service, pod: Pod): EndpointAddress {
   };
 }
 
-function portsFor(service: Service, pod: Pod): EndpointPort[] {
+/** The ports of the Service as this pod has them; a named port that it lacks is left out. */
+export function portsFor(service: Service, pod: Pod): EndpointPort[] {
   const ports: EndpointPort[] = [];
   for (const port of service.spec?.ports ?? []) {
     const number = targetPortOf(port, pod);

@@ -1,14 +1,15 @@
 /**
- * Deployment, ReplicaSet and Endpoints as the runner drives them: which changes touch which keys,
+ * Deployment, ReplicaSet, Endpoints and EndpointSlices as the runner drives them: which changes touch which keys,
  * and how a view is gathered from the caches. The decisions are in the pure files of the same
  * names.
  */
 import type { Deployment, Pod, ReplicaSet } from '../../protocol/kinds/types.ts';
 import { matchesLabelSelector } from '../../protocol/selector.ts';
-import { keyOf, splitKey } from '../informer/informer.ts';
+import { joinKey, keyOf, splitKey } from '../informer/informer.ts';
 import { BY_NAMESPACE, BY_OWNER_UID, type SharedInformers } from '../informer/shared.ts';
 import type { Action, Now } from './actions.ts';
 import { reconcileDeployment } from './deployment.ts';
+import { reconcileEndpointSlices, SERVICE_NAME } from './endpoint-slices.ts';
 import { reconcileEndpoints } from './endpoints.ts';
 import { ownerKey, ownerKeys, versionsOf } from './keys.ts';
 import { FirstSeen } from './observed-times.ts';
@@ -91,23 +92,25 @@ export function replicaSetController(informers: SharedInformers, times: PodTimes
   };
 }
 
+/** The keys of the Services that select a pod. */
+function selectingKeys({ services }: SharedInformers, pod: Pod): string[] {
+  const labels = pod.metadata?.labels ?? {};
+  return services
+    .byIndex(BY_NAMESPACE, pod.metadata?.namespace ?? '')
+    .filter(({ spec }) => Object.keys(spec?.selector ?? {}).length > 0)
+    .filter(({ spec }) => matchesLabelSelector({ matchLabels: spec?.selector ?? {} }, labels))
+    .map((service) => keyOf(service));
+}
+
 export function endpointsController(informers: SharedInformers): Controller {
   const { services, endpoints, pods } = informers;
-  const keysOfPod = (pod: Pod): string[] => {
-    const labels = pod.metadata?.labels ?? {};
-    return services
-      .byIndex(BY_NAMESPACE, pod.metadata?.namespace ?? '')
-      .filter(({ spec }) => Object.keys(spec?.selector ?? {}).length > 0)
-      .filter(({ spec }) => matchesLabelSelector({ matchLabels: spec?.selector ?? {} }, labels))
-      .map((service) => keyOf(service));
-  };
   return {
     name: 'endpoint-controller',
     workers: WORKERS,
     watches: [
       watchOf(services, ({ object }) => [keyOf(object)]),
       watchOf(endpoints, ({ object }) => [keyOf(object)]),
-      watchOf(pods, (change) => versionsOf(change).flatMap(keysOfPod)),
+      watchOf(pods, (change) => versionsOf(change).flatMap((pod) => selectingKeys(informers, pod))),
     ],
     reconcile(key): Action[] {
       const { namespace, name } = splitKey(key);
@@ -116,6 +119,42 @@ export function endpointsController(informers: SharedInformers): Controller {
         name,
         service: services.getByKey(key),
         endpoints: endpoints.getByKey(key),
+        pods: pods.byIndex(BY_NAMESPACE, namespace),
+      });
+    },
+  };
+}
+
+export function endpointSliceController(informers: SharedInformers): Controller {
+  const { services, endpoints, endpointSlices, pods } = informers;
+  return {
+    name: 'endpointslice-controller',
+    workers: WORKERS,
+    watches: [
+      watchOf(services, ({ object }) => [keyOf(object)]),
+      // Those of a Service without a selector are mirrored.
+      watchOf(endpoints, ({ object }) => {
+        const selector = services.getByKey(keyOf(object))?.spec?.selector ?? {};
+        return Object.keys(selector).length === 0 ? [keyOf(object)] : [];
+      }),
+      watchOf(endpointSlices, (change) =>
+        versionsOf(change).flatMap(({ metadata }) => {
+          const name = metadata?.labels?.[SERVICE_NAME];
+          return name === undefined ? [] : [joinKey(metadata?.namespace ?? '', name)];
+        }),
+      ),
+      watchOf(pods, (change) => versionsOf(change).flatMap((pod) => selectingKeys(informers, pod))),
+    ],
+    reconcile(key): Action[] {
+      const { namespace, name } = splitKey(key);
+      return reconcileEndpointSlices({
+        namespace,
+        name,
+        service: services.getByKey(key),
+        endpoints: endpoints.getByKey(key),
+        slices: endpointSlices
+          .byIndex(BY_NAMESPACE, namespace)
+          .filter(({ metadata }) => metadata?.labels?.[SERVICE_NAME] === name),
         pods: pods.byIndex(BY_NAMESPACE, namespace),
       });
     },

@@ -10,6 +10,7 @@ import type {
   CronJob,
   DaemonSet,
   Deployment,
+  EndpointSlice,
   Endpoints,
   Job,
   Namespace,
@@ -55,6 +56,7 @@ export class SharedInformers {
   readonly namespaces: Informer<Namespace>;
   readonly services: Informer<Service>;
   readonly endpoints: Informer<Endpoints>;
+  readonly endpointSlices: Informer<EndpointSlice>;
   readonly deployments: Informer<Deployment>;
   readonly replicaSets: Informer<ReplicaSet>;
   readonly daemonSets: Informer<DaemonSet>;
@@ -86,6 +88,7 @@ export class SharedInformers {
     this.namespaces = make<Namespace>(RESOURCES.namespaces, {});
     this.services = make<Service>(RESOURCES.services, common);
     this.endpoints = make<Endpoints>(RESOURCES.endpoints, common);
+    this.endpointSlices = make<EndpointSlice>(RESOURCES.endpointSlices, common);
     this.deployments = make<Deployment>(RESOURCES.deployments, common);
     this.replicaSets = make<ReplicaSet>(RESOURCES.replicaSets, common);
     this.daemonSets = make<DaemonSet>(RESOURCES.daemonSets, common);
@@ -139,6 +142,7 @@ export class SharedInformers {
       this.namespaces,
       this.services,
       this.endpoints,
+      this.endpointSlices,
       this.deployments,
       this.replicaSets,
       this.daemonSets,

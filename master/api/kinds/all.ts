@@ -5,6 +5,7 @@ import { CONTROLLER_REVISION } from './controller-revision.ts';
 import { CRON_JOB } from './cron-job.ts';
 import { DAEMON_SET } from './daemon-set.ts';
 import { DEPLOYMENT } from './deployment.ts';
+import { ENDPOINT_SLICE } from './endpoint-slice.ts';
 import { ENDPOINTS } from './endpoints.ts';
 import { EVENT } from './event.ts';
 import { EVENT_V1 } from './event-v1.ts';
@@ -57,6 +58,7 @@ export const KIND_MODULES: readonly KindModule[] = [
   CRON_JOB,
   JOB,
   LEASE,
+  ENDPOINT_SLICE,
   EVENT_V1,
   INGRESS_CLASS,
   INGRESS,

@@ -1,7 +1,16 @@
-/** Service and Endpoints. */
+/** Service, Endpoints and EndpointSlice. */
 import t from 'tap';
 import { ServiceAllocator } from '../../../master/api/allocator.ts';
-import { cells, created, errorsOf, moduleOf, newPool, updated, updateErrors } from './manifest.ts';
+import {
+  CREATED,
+  cells,
+  created,
+  errorsOf,
+  moduleOf,
+  newPool,
+  updated,
+  updateErrors,
+} from './manifest.ts';
 
 t.test('service', async (t) => {
   const simple = 'metadata: {name: web}\nspec: {selector: {app: web}, ports: [{port: 80}]}';
@@ -190,4 +199,54 @@ t.test('endpoints', async (t) => {
       'subsets[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive',
     ],
   );
+});
+
+t.test('endpoint slice', async (t) => {
+  const slice = (more: string, type = 'IPv4') => `
+metadata: {name: web-1, creationTimestamp: '${CREATED}'}
+addressType: ${type}
+${more}
+`;
+  const at = (address: string) => `endpoints: [{addresses: ['${address}']}]`;
+  const good = created(
+    'EndpointSlice',
+    slice(`ports: [{port: 80}, {name: b}]
+endpoints: [{addresses: [10.42.0.2, 10.42.0.3]}, {addresses: [10.42.0.4]}, {addresses: [10.42.0.5]}]`),
+  );
+  t.match(good, { ports: [{ name: '', port: 80, protocol: 'TCP' }, { name: 'b' }] });
+  t.strictSame(cells('EndpointSlice', good), {
+    Name: 'web-1',
+    AddressType: 'IPv4',
+    Ports: '80,*',
+    Endpoints: '10.42.0.2,10.42.0.3,10.42.0.4 + 1 more...',
+    Age: '10m',
+  });
+  t.match(cells('EndpointSlice', created('EndpointSlice', slice(''))), { Ports: '<unset>' });
+  const cases: [string, string][] = [
+    [
+      slice('', 'Postal'),
+      'addressType: Unsupported value: "Postal": supported values: "FQDN", "IPv4", "IPv6"',
+    ],
+    [slice(at('::1')), 'endpoints[0].addresses[0]: Invalid value: "::1": must be an IPv4 address'],
+    [
+      slice(at('10.0.0.1'), 'IPv6'),
+      'endpoints[0].addresses[0]: Invalid value: "10.0.0.1": must be an IPv6 address',
+    ],
+    [
+      slice('endpoints: [{addresses: []}]'),
+      'endpoints[0].addresses: Required value: must contain at least 1 address',
+    ],
+    [slice('ports: [{port: 1}, {port: 2}]'), 'ports[1].name: Duplicate value: ""'],
+    [
+      slice('ports: [{port: 0}]'),
+      'ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive',
+    ],
+  ];
+  for (const [yaml, error] of cases) t.strictSame(errorsOf('EndpointSlice', yaml), [error]);
+  t.match(errorsOf('EndpointSlice', slice(at('127.0.0.1')))[0], /may not be in the loopback range/);
+  t.strictSame(errorsOf('EndpointSlice', slice(at('web.example'), 'FQDN')), []);
+  t.strictSame(errorsOf('EndpointSlice', 'metadata: {name: x}'), ['addressType: Required value']);
+  t.match(updateErrors('EndpointSlice', slice(''), slice('', 'IPv6')), [
+    /^addressType: .*immutable$/,
+  ]);
 });

@@ -55,6 +55,11 @@ export function tooLong(field: string, bytesMax: number): FieldError {
   return { field, reason: 'FieldValueTooLong', message };
 }
 
+export function tooMany(field: string, found: number, itemsMax: number): FieldError {
+  const message = `Too many: ${found}: must have at most ${itemsMax} items`;
+  return { field, reason: 'FieldValueTooMany', message };
+}
+
 /** Every reason a check returned, as errors of one field. */
 export function eachReason(
   field: string,

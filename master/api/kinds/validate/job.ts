@@ -16,6 +16,7 @@ import {
   notSupported,
   oneOf,
   required,
+  tooMany,
 } from './errors.ts';
 import { validateAnnotations } from './meta.ts';
 import { validatePodSpec } from './pod-spec.ts';
@@ -115,8 +116,7 @@ function validateIndexed(path: string, spec: JobSpec): FieldError[] {
 function validateFailurePolicy(path: string, spec: JobSpec): FieldError[] {
   const rules = spec.podFailurePolicy?.rules ?? [];
   if (rules.length > FAILURE_RULES_MAX) {
-    const message = `Too many: ${rules.length}: must have at most ${FAILURE_RULES_MAX} items`;
-    return [{ field: `${path}.rules`, reason: 'FieldValueTooMany', message }];
+    return [tooMany(`${path}.rules`, rules.length, FAILURE_RULES_MAX)];
   }
   const names = new Set(
     [...(spec.template.spec?.containers ?? []), ...(spec.template.spec?.initContainers ?? [])].map(
@@ -163,8 +163,7 @@ function validateRule(
   if (values.length === 0)
     errors.push(invalidValue(`${at}.values`, values, 'at least one value is required'));
   if (values.length > EXIT_CODES_MAX) {
-    const message = `Too many: ${values.length}: must have at most ${EXIT_CODES_MAX} items`;
-    errors.push({ field: `${at}.values`, reason: 'FieldValueTooMany', message });
+    errors.push(tooMany(`${at}.values`, values.length, EXIT_CODES_MAX));
   }
   for (const [index, value] of values.entries()) {
     if (value !== 0 || operator !== 'In') continue;
