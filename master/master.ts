@@ -160,6 +160,7 @@ async function assemble({ config, log, registry, pki, closers, store }: Parts): 
     clock,
     log,
     informers,
+    metrics: fleet.metrics,
     options: {
       lifecycle: {
         ...DEFAULT_LIFECYCLE_OPTIONS,

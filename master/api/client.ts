@@ -111,6 +111,7 @@ export const RESOURCES = {
   statefulSets: id('apps', 'v1', 'statefulsets'),
   controllerRevisions: id('apps', 'v1', 'controllerrevisions'),
   jobs: id('batch', 'v1', 'jobs'),
+  horizontalPodAutoscalers: id('autoscaling', 'v2', 'horizontalpodautoscalers'),
   limitRanges: id('', 'v1', 'limitranges'),
   resourceQuotas: id('', 'v1', 'resourcequotas'),
   podTemplates: id('', 'v1', 'podtemplates'),

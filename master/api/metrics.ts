@@ -26,6 +26,8 @@ export interface PodMetrics {
   readonly timestamp: string;
   readonly window: string;
   readonly containers: readonly { readonly name: string; readonly usage: Usage }[];
+  /** When it reached this master, monotonic, and over which time it was measured: for decisions. Not shown. */
+  readonly measured: { readonly receivedMs: number; readonly windowMs: number };
 }
 
 export interface MetricsSource {

@@ -5,6 +5,7 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
 import { type ApiClient, RESOURCES, type ResourceId } from '../api/client.ts';
+import type { MetricsSource } from '../api/metrics.ts';
 import { SharedInformers } from '../informer/shared.ts';
 import { systemTimers, type Timers } from '../informer/timers.ts';
 import { namespaceAccessController, roleAggregationController } from './access-controllers.ts';
@@ -18,6 +19,7 @@ import {
 import { disruptionController } from './disruption-controller.ts';
 import { ApiEventRecorder } from './events.ts';
 import { garbageController, type OwnedKind } from './garbage-controller.ts';
+import { horizontalController } from './horizontal-controller.ts';
 import { cronJobController, jobController } from './job-controllers.ts';
 import { DEFAULT_LIFECYCLE_OPTIONS, type LifecycleOptions } from './node-lifecycle.ts';
 import { ObservedPodTimes } from './observed-times.ts';
@@ -58,6 +60,7 @@ export const DEFAULT_CONTROLLER_OPTIONS: ControllerOptions = {
     RESOURCES.jobs,
     RESOURCES.deployments,
     RESOURCES.replicaSets,
+    RESOURCES.horizontalPodAutoscalers,
     RESOURCES.podDisruptionBudgets,
     RESOURCES.services,
     RESOURCES.endpoints,
@@ -92,6 +95,8 @@ export interface ControllersConfig {
   readonly informers?: SharedInformers;
   readonly options?: Partial<ControllerOptions>;
   readonly timers?: Timers;
+  /** What pods use, for autoscalers; without it they say that there are no metrics. */
+  readonly metrics?: MetricsSource;
 }
 
 export interface RunningControllers {
@@ -113,6 +118,7 @@ export function startControllers(config: ControllersConfig): RunningControllers 
     replicaSetController(informers, times),
     endpointsController(informers),
     endpointSliceController(informers),
+    horizontalController(informers, times, config.metrics),
     daemonSetController(informers, times),
     statefulSetController(informers, times),
     jobController(informers, times),

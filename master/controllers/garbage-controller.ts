@@ -123,6 +123,7 @@ export function garbageController(
     sourceOf(informers.endpoints, 'Endpoints'),
     sourceOf(informers.persistentVolumeClaims, 'PersistentVolumeClaim'),
     sourceOf(informers.endpointSlices, 'EndpointSlice'),
+    sourceOf(informers.horizontalPodAutoscalers, 'HorizontalPodAutoscaler'),
     sourceOf(informers.nodes, 'Node', false),
     sourceOf(informers.namespaces, 'Namespace', false),
     ...extraKinds.map(({ id, kind }) => sourceOf(informers.metadataOf(id), kind)),

@@ -37,7 +37,10 @@ export class FirstSeen {
 
 /** Follows the pods and knows since when each exists and is ready. */
 export class ObservedPodTimes implements PodTimes {
-  readonly #entries = new Map<string, { seenMs: number; readyMs: number | undefined }>();
+  readonly #entries = new Map<
+    string,
+    { seenMs: number; readyMs: number | undefined; wasReady: boolean }
+  >();
   readonly #stop: () => void;
 
   constructor(pods: Informer<Pod>, clock: Clock) {
@@ -50,7 +53,8 @@ export class ObservedPodTimes implements PodTimes {
       const nowMs = clock.monotonicMs();
       const known = this.#entries.get(uid);
       const readyMs = isPodReady(object) ? (known?.readyMs ?? nowMs) : undefined;
-      this.#entries.set(uid, { seenMs: known?.seenMs ?? nowMs, readyMs });
+      const wasReady = known?.wasReady === true || readyMs !== undefined;
+      this.#entries.set(uid, { seenMs: known?.seenMs ?? nowMs, readyMs, wasReady });
     });
   }
 
@@ -60,6 +64,11 @@ export class ObservedPodTimes implements PodTimes {
 
   readySinceMs(uid: string): number | undefined {
     return this.#entries.get(uid)?.readyMs;
+  }
+
+  /** Seen ready by this master, even if it is not any more. */
+  wasReady(uid: string): boolean {
+    return this.#entries.get(uid)?.wasReady === true;
   }
 
   stop(): void {

@@ -63,6 +63,7 @@ interface Board {
   heartbeat: Heartbeat | undefined;
   trouble: BoardTrouble;
   receivedWallMs: number;
+  receivedMs: number;
   /** As last told to the API, to see changes cheaply. */
   state: BoardHealth['state'];
   writing: boolean;
@@ -161,6 +162,7 @@ export class Boards {
     board.sequence = heartbeat.sequence;
     board.heardMs = this.#options.clock.monotonicMs();
     board.receivedWallMs = this.#options.clock.wallMs();
+    board.receivedMs = board.heardMs;
     board.heartbeat = heartbeat;
     const trouble = nextTrouble(board.trouble, heartbeat, board.heardMs);
     const isTroubleNews = troubleDiffers(board.trouble, trouble);
@@ -197,6 +199,7 @@ export class Boards {
         heartbeat: undefined,
         trouble: {},
         receivedWallMs: 0,
+        receivedMs: 0,
         state: 'unseen',
         writing: false,
         dirty: false,
@@ -306,20 +309,21 @@ export class Boards {
 
   #nodeMetrics(): ReturnType<MetricsSource['nodes']> {
     const found: ReturnType<MetricsSource['nodes']> = [];
-    for (const [name, { heartbeat, receivedWallMs, state }] of this.#boards) {
+    for (const [name, { heartbeat, receivedWallMs, receivedMs, state }] of this.#boards) {
       const node = this.#options.nodes.get('', name);
       if (heartbeat === undefined || state !== 'online' || node === undefined) continue;
       const labels = node.metadata?.labels ?? {};
-      found.push(nodeMetrics(name, { heartbeat, receivedWallMs }, labels));
+      found.push(nodeMetrics(name, { heartbeat, receivedWallMs, receivedMs }, labels));
     }
     return found;
   }
 
   #podMetrics(wanted: string | undefined): ReturnType<MetricsSource['pods']> {
     const found: ReturnType<MetricsSource['pods']> = [];
-    for (const [node, { heartbeat, receivedWallMs, state }] of this.#boards) {
+    for (const [node, { heartbeat, receivedWallMs, receivedMs, state }] of this.#boards) {
       if (heartbeat === undefined || state !== 'online') continue;
-      const pods = podMetrics({ heartbeat, receivedWallMs }, (namespace, name, uid) => {
+      const measured = { heartbeat, receivedWallMs, receivedMs };
+      const pods = podMetrics(measured, (namespace, name, uid) => {
         if (wanted !== undefined && namespace !== wanted) return undefined;
         const pod = this.#options.pods.get(namespace, name);
         const isBound = pod?.metadata?.uid === uid && pod.spec?.nodeName === node;

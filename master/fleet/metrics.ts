@@ -7,6 +7,8 @@ export interface Measured {
   readonly heartbeat: Heartbeat;
   /** Wall clock of the master at its arrival, for display. */
   readonly receivedWallMs: number;
+  /** The same on the monotonic clock, for decisions. */
+  readonly receivedMs: number;
 }
 
 export function nodeMetrics(
@@ -35,6 +37,7 @@ export function podMetrics(
       name,
       labels,
       ...when(measured),
+      measured: { receivedMs: measured.receivedMs, windowMs: measured.heartbeat.windowMs },
       containers: containers.map((one) => ({ name: one.name, usage: usageOf(one) })),
     });
   }

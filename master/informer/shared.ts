@@ -12,6 +12,7 @@ import type {
   Deployment,
   EndpointSlice,
   Endpoints,
+  HorizontalPodAutoscaler,
   Job,
   Namespace,
   Node,
@@ -68,6 +69,7 @@ export class SharedInformers {
   readonly persistentVolumes: Informer<PersistentVolume>;
   readonly persistentVolumeClaims: Informer<PersistentVolumeClaim>;
   readonly storageClasses: Informer<StorageClass>;
+  readonly horizontalPodAutoscalers: Informer<HorizontalPodAutoscaler>;
   readonly #metadata = new Map<string, Informer<KubeObject>>();
   readonly #source: InformerSource;
   #started = false;
@@ -103,6 +105,10 @@ export class SharedInformers {
       common,
     );
     this.storageClasses = make<StorageClass>(RESOURCES.storageClasses, {});
+    this.horizontalPodAutoscalers = make<HorizontalPodAutoscaler>(
+      RESOURCES.horizontalPodAutoscalers,
+      common,
+    );
   }
 
   /**
@@ -154,6 +160,7 @@ export class SharedInformers {
       this.persistentVolumes,
       this.persistentVolumeClaims,
       this.storageClasses,
+      this.horizontalPodAutoscalers,
       ...this.#metadata.values(),
     ];
   }

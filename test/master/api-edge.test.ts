@@ -9,7 +9,7 @@ import { createRegistry } from '../../master/api/registry.ts';
 import { openMemoryStore } from '../../master/store/memory-store.ts';
 import { NoSpaceError, type StoreWatch, type WatchRequest } from '../../master/store/store.ts';
 import { encodeProtobuf } from '../../protocol/kinds/protobuf.ts';
-import { CONFIG_MAPS, configMap, type Fixture, PODS, pod, startApi } from './api-fixture.ts';
+import { CONFIG_MAPS, configMap, type Fixture, PODS, pod, startApi, TABLE } from './api-fixture.ts';
 
 // A busy machine may take long; nothing here waits for a time.
 t.setTimeout(120_000);
@@ -200,6 +200,56 @@ t.test('reviews and metrics are answered', async (t) => {
     items: [{ metadata: { name: 'pi1' }, usage: { cpu: '1m' } }],
   });
   t.equal((await api.call('GET', '/apis/metrics.k8s.io/v1beta1/nodes/none')).code, 404);
+});
+
+t.test('autoscalers are the same objects in both versions', async (t) => {
+  const url = (version: string, name = '') =>
+    `/apis/autoscaling/${version}/namespaces/default/horizontalpodautoscalers${name}`;
+  const scaleTargetRef = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'web' };
+  const spec = { scaleTargetRef, maxReplicas: 3, targetCPUUtilizationPercentage: 70 };
+  const made = await api.call('POST', url('v1'), { body: { metadata: { name: 'web' }, spec } });
+  t.match(made.json, { apiVersion: 'autoscaling/v1', spec });
+  const seen = await api.call('GET', url('v2', '/web'));
+  t.match(seen.json, {
+    metadata: { uid: made.json.metadata.uid, generation: 1 },
+    spec: { minReplicas: 1, metrics: [{ resource: { target: { averageUtilization: 70 } } }] },
+  });
+  const watch = await api.stream(
+    `${url('v1')}?watch=1&resourceVersion=${made.json.metadata.resourceVersion}`,
+  );
+  const conditions = [{ type: 'AbleToScale', status: 'True', reason: 'ReadyForNewScale' }];
+  const memory = { type: 'AverageValue', averageValue: '64Mi' };
+  const metrics = [
+    ...seen.json.spec.metrics,
+    { type: 'Resource', resource: { name: 'memory', target: memory } },
+  ];
+  const type = 'application/merge-patch+json';
+  await api.call('PATCH', url('v2', '/web'), { body: { spec: { metrics } }, type });
+  const status = { currentReplicas: 1, desiredReplicas: 1, conditions };
+  await api.call('PATCH', url('v2', '/web/status'), { body: { status }, type });
+  const [, told] = await watch.take(2);
+  watch.close();
+  t.match(told.object, { apiVersion: 'autoscaling/v1', status: { desiredReplicas: 1 } });
+  const sent = { ...told.object, spec: { ...told.object.spec, maxReplicas: 7 } };
+  t.equal((await api.call('PUT', url('v1', '/web'), { body: sent })).code, 200);
+  const after = await api.call('GET', url('v2', '/web'));
+  t.match(after.json, { metadata: { generation: 3 }, spec: { maxReplicas: 7, metrics }, status });
+  t.equal(after.json.metadata.annotations, undefined);
+  const stripped = { ...sent, metadata: { name: 'web' } };
+  t.equal((await api.call('PUT', url('v1', '/web'), { body: stripped })).code, 200);
+  const rest = await api.call('GET', url('v2', '/web'));
+  t.match(rest.json.status, status, "the status is not the client's to lose");
+  t.equal(rest.json.spec.metrics.length, 1, 'what it left out is gone');
+  const wrong = await api.call('POST', url('v1'), {
+    body: {
+      metadata: { name: 'x', annotations: { 'autoscaling.alpha.kubernetes.io/metrics': '[' } },
+      spec,
+    },
+  });
+  t.match(wrong.json, { code: 422, message: /must be JSON/ });
+  const list = await api.call('GET', url('v1'), { accept: TABLE });
+  t.match(list.json.rows[0].cells.slice(0, 3), ['web', 'Deployment/web', 'cpu: <unknown>/70%']);
+  t.equal((await api.call('DELETE', url('v1', '/web'))).code, 200);
 });
 
 t.test('too many requests of one user are put off', async (t) => {

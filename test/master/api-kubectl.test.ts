@@ -144,6 +144,45 @@ spec:
   t.match(await ok('get', 'pv'), /^share +5Gi +RWX +Retain +Terminating /m);
 }
 
+async function autoscalers(t: Test, { api, ok, run }: Place): Promise<void> {
+  await ok('create', 'deployment', 'busy', '--image=web:1');
+  const made = await run(
+    ...['autoscale', 'deployment', 'busy', '--min=1', '--max=3', '--cpu-percent=50'],
+  );
+  t.equal(made.code, 0, made.stderr);
+  t.match(await ok('get', 'hpa'), /^busy +Deployment\/busy +cpu: <unknown>\/50% +1 +3 +0 /m);
+  const path = '/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers/busy/status';
+  const current = { averageUtilization: 42, averageValue: '42m' };
+  const condition = { type: 'ScalingActive', status: 'True', reason: 'ValidMetricFound' };
+  const status = {
+    currentReplicas: 2,
+    desiredReplicas: 2,
+    currentMetrics: [{ type: 'Resource', resource: { name: 'cpu', current } }],
+    conditions: [condition],
+  };
+  const type = 'application/merge-patch+json';
+  t.equal((await api.call('PATCH', path, { body: { status }, type })).code, 200);
+  t.match(await ok('get', 'hpa', 'busy'), /^busy +Deployment\/busy +cpu: 42%\/50% +1 +3 +2 /m);
+  const described = await ok('describe', 'hpa', 'busy');
+  t.match(
+    described,
+    /^ +resource cpu on pods +\(as a percentage of request\): +42% \(42m\) \/ 50%$/m,
+  );
+  t.match(described, /^ +ScalingActive +True +ValidMetricFound/m);
+  t.match(described, /^Deployment pods: +2 current \/ 2 desired$/m);
+  const old = await ok('get', 'horizontalpodautoscalers.v1.autoscaling', 'busy', '-o', 'json');
+  t.match(JSON.parse(old), {
+    apiVersion: 'autoscaling/v1',
+    spec: { targetCPUUtilizationPercentage: 50 },
+    status: { currentCPUUtilizationPercentage: 42 },
+  });
+  await ok('patch', 'hpa', 'busy', '-p', '{"spec":{"maxReplicas":9}}');
+  t.match(await ok('get', 'hpa', 'busy', '-o', 'jsonpath={.spec.maxReplicas}'), /^9$/);
+  t.match(await ok('delete', 'hpa', 'busy'), /"busy" deleted/);
+  await ok('delete', 'deployment', 'busy');
+  t.match(await ok('get', 'endpointslices'), /^kubernetes +IPv4 +6443 +192\.0\.2\.1 /m);
+}
+
 for (const version of ['current', '1.32'] as const) {
   const found = findKubectl(version);
   const skip = 'missing' in found ? found.missing : false;
@@ -155,6 +194,7 @@ for (const version of ['current', '1.32'] as const) {
     await t.test('quotas', (t) => amounts(t, place));
     await t.test('kinds that are only stored', (t) => plainKinds(t, place));
     await t.test('claims, volumes and their classes', (t) => storage(t, place));
+    await t.test('autoscalers in both versions', (t) => autoscalers(t, place));
   });
 }
 

@@ -8,6 +8,7 @@ import './controllers/disruption.ts';
 import './controllers/replicaset.ts';
 import './controllers/endpoints.ts';
 import './controllers/cronjobs.ts';
+import './controllers/horizontal.ts';
 import './controllers/jobs.ts';
 import './controllers/load-balancer.ts';
 import './controllers/cluster.ts';

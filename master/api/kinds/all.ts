@@ -9,6 +9,8 @@ import { ENDPOINT_SLICE } from './endpoint-slice.ts';
 import { ENDPOINTS } from './endpoints.ts';
 import { EVENT } from './event.ts';
 import { EVENT_V1 } from './event-v1.ts';
+import { HORIZONTAL_POD_AUTOSCALER } from './horizontal-pod-autoscaler.ts';
+import { HORIZONTAL_POD_AUTOSCALER_V1 } from './horizontal-pod-autoscaler-v1.ts';
 import { INGRESS } from './ingress.ts';
 import { INGRESS_CLASS } from './ingress-class.ts';
 import { JOB } from './job.ts';
@@ -55,6 +57,8 @@ export const KIND_MODULES: readonly KindModule[] = [
   DEPLOYMENT,
   REPLICA_SET,
   STATEFUL_SET,
+  HORIZONTAL_POD_AUTOSCALER,
+  HORIZONTAL_POD_AUTOSCALER_V1,
   CRON_JOB,
   JOB,
   LEASE,

@@ -7,6 +7,7 @@ import { bootstrap } from '../../../master/api/bootstrap.ts';
 import { type ApiClient, RESOURCES } from '../../../master/api/client.ts';
 import { KIND_MODULES } from '../../../master/api/kinds/all.ts';
 import { createLocalClient } from '../../../master/api/local-client.ts';
+import type { MetricsSource } from '../../../master/api/metrics.ts';
 import { createRegistry } from '../../../master/api/registry.ts';
 import { startControllers } from '../../../master/controllers/controllers.ts';
 import { ApiEventRecorder } from '../../../master/controllers/events.ts';
@@ -72,7 +73,8 @@ async function playBoards(
   }
 }
 
-export async function startWhole(t: Test) {
+/** `metrics`: what pods are said to use. */
+export async function startWhole(t: Test, metrics?: MetricsSource) {
   const registry = await createRegistry({
     store: openMemoryStore(),
     memoryStore: openMemoryStore(),
@@ -93,6 +95,7 @@ export async function startWhole(t: Test) {
     log,
     informers,
     options: { lifecycle },
+    ...(metrics === undefined ? {} : { metrics }),
   });
   const events = new ApiEventRecorder({ client, clock: systemClock, log, component: 'scheduler' });
   const scheduler = new Scheduler({ client, clock: systemClock, log, informers, events });

@@ -1,16 +1,21 @@
 /** Jobs, daemons and stateful apps in whole runs: scheduler and controllers over the real API layer. */
 import t from 'tap';
 import { type ApiClient, RESOURCES } from '../../../master/api/client.ts';
+import { systemClock } from '../../../protocol/clock.ts';
 import type {
   ControllerRevision,
   CronJob,
   DaemonSet,
+  Deployment,
+  EndpointSlice,
+  HorizontalPodAutoscaler,
   Job,
   JobSpec,
   Namespace,
   PersistentVolume,
   PersistentVolumeClaim,
   Pod,
+  Service,
   StatefulSet,
 } from '../../../protocol/kinds/types.ts';
 import { until as untilWithin } from '../../support/fake-api.ts';
@@ -253,4 +258,72 @@ t.test('a StatefulSet keeps its data: claims, volumes, boards', async (t) => {
   const [again] = await podsOf(client);
   t.equal(again?.spec?.nodeName, boards.get('db-0'), 'it comes back to its data');
   t.equal((await volumes()).length, 2, 'and nothing new was made');
+});
+
+t.test('a busy app grows to its bound, and its Service finds every pod', async (t) => {
+  const names = new Set<string>();
+  const { client } = await startWhole(t, {
+    nodes: () => [],
+    pods: () =>
+      [...names].map((name) => ({
+        ...{ namespace, name, timestamp: '2026-01-01T00:00:00Z', window: '1s' },
+        containers: [{ name: 'main', usage: { cpu: '200m' } }],
+        measured: { receivedMs: systemClock.monotonicMs(), windowMs: 0 },
+      })),
+  });
+  await addBoard(client, 'a');
+  await client.create<Namespace>(RESOURCES.namespaces, { metadata: { name: namespace } });
+  const labels = { app: 'web' };
+  const resources = { requests: { cpu: '100m' } };
+  await client.create<Deployment>(RESOURCES.deployments, {
+    metadata: { name: 'web', namespace },
+    spec: {
+      selector: { matchLabels: labels },
+      template: {
+        metadata: { labels },
+        spec: { containers: [{ name: 'main', image: 'web:1', resources }] },
+      },
+    },
+  });
+  await client.create<Service>(RESOURCES.services, {
+    metadata: { name: 'web', namespace },
+    spec: { selector: labels, ports: [{ port: 80, targetPort: 8080 }] },
+  });
+  const slices = async () =>
+    (await client.list<EndpointSlice>(RESOURCES.endpointSlices, { namespace })).items;
+  const ready = async (): Promise<number> =>
+    (await slices())
+      .flatMap(({ endpoints }) => endpoints ?? [])
+      .filter(({ conditions }) => conditions?.ready === true).length;
+  await until('the first pod serves', async () => (await ready()) === 1);
+  for (const { metadata } of await podsOf(client)) names.add(metadata?.name ?? '');
+  const get = () =>
+    client.get<HorizontalPodAutoscaler>(RESOURCES.horizontalPodAutoscalers, namespace, 'web');
+  await client.create<HorizontalPodAutoscaler>(RESOURCES.horizontalPodAutoscalers, {
+    metadata: { name: 'web', namespace },
+    spec: {
+      scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'web' },
+      maxReplicas: 3,
+      metrics: [
+        {
+          type: 'Resource',
+          resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: 50 } },
+        },
+      ],
+    },
+  });
+  await until('three pods serve', async () => (await ready()) === 3);
+  await until('it says so', async () => (await get()).status?.lastScaleTime !== undefined);
+  const { status } = await get();
+  const limit = status?.conditions?.find(({ type }) => type === 'ScalingLimited');
+  t.match(limit, { status: 'True', reason: 'TooManyReplicas' });
+  const [slice, ...others] = await slices();
+  t.equal(others.length, 0);
+  t.match(slice, {
+    addressType: 'IPv4',
+    ports: [{ name: '', port: 8080, protocol: 'TCP' }],
+    metadata: { ownerReferences: [{ kind: 'Service', name: 'web' }] },
+  });
+  await client.delete(RESOURCES.services, namespace, 'web');
+  await until('the slice goes with the Service', async () => (await slices()).length === 0);
 });
