@@ -106,6 +106,7 @@ export const RESOURCES = {
   storageClasses: id('storage.k8s.io', 'v1', 'storageclasses'),
   deployments: id('apps', 'v1', 'deployments'),
   leases: id('coordination.k8s.io', 'v1', 'leases'),
+  replicationControllers: id('', 'v1', 'replicationcontrollers'),
   replicaSets: id('apps', 'v1', 'replicasets'),
   daemonSets: id('apps', 'v1', 'daemonsets'),
   statefulSets: id('apps', 'v1', 'statefulsets'),

@@ -32,6 +32,7 @@ import {
   endpointSliceController,
   endpointsController,
   replicaSetController,
+  replicationController,
 } from './workload-controllers.ts';
 
 export interface ControllerOptions {
@@ -60,6 +61,7 @@ export const DEFAULT_CONTROLLER_OPTIONS: ControllerOptions = {
     RESOURCES.jobs,
     RESOURCES.deployments,
     RESOURCES.replicaSets,
+    RESOURCES.replicationControllers,
     RESOURCES.horizontalPodAutoscalers,
     RESOURCES.podDisruptionBudgets,
     RESOURCES.services,
@@ -116,6 +118,7 @@ export function startControllers(config: ControllersConfig): RunningControllers 
   const controllers: Controller[] = [
     deploymentController(informers),
     replicaSetController(informers, times),
+    replicationController(informers, times),
     endpointsController(informers),
     endpointSliceController(informers),
     horizontalController(informers, times, config.metrics),

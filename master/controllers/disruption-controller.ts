@@ -11,6 +11,7 @@ import { type Controller, watchOf } from './runner.ts';
 
 export function disruptionController(informers: SharedInformers): Controller {
   const { podDisruptionBudgets: budgets, pods, replicaSets, statefulSets, deployments } = informers;
+  const { replicationControllers } = informers;
   /** By the uid of the budget; bounded by the budgets and what is granted in them. */
   const granted = new Map<string, FirstSeen>();
   const keysOf = (namespace: string, labels: Record<string, string>): string[] =>
@@ -37,6 +38,9 @@ export function disruptionController(informers: SharedInformers): Controller {
       watchOf(replicaSets, ({ object }) =>
         keysOf(object.metadata?.namespace ?? '', object.spec?.template?.metadata?.labels ?? {}),
       ),
+      watchOf(replicationControllers, ({ object }) =>
+        keysOf(object.metadata?.namespace ?? '', object.spec?.template?.metadata?.labels ?? {}),
+      ),
       watchOf(statefulSets, ({ object }) =>
         keysOf(object.metadata?.namespace ?? '', object.spec?.template?.metadata?.labels ?? {}),
       ),
@@ -54,7 +58,10 @@ export function disruptionController(informers: SharedInformers): Controller {
           informer
             .byIndex(BY_NAMESPACE, namespace)
             .find(({ metadata }) => metadata?.uid === ownUid);
-        const set = near(replicaSets, ownerUid) ?? near(statefulSets, ownerUid);
+        const set =
+          near(replicaSets, ownerUid) ??
+          near(statefulSets, ownerUid) ??
+          near(replicationControllers, ownerUid);
         if (set === undefined) return undefined;
         const deployment = near(deployments, controllerOf(set)?.uid ?? '');
         // Both sets of a rolling Deployment count as one app.

@@ -113,6 +113,7 @@ export function garbageController(
   const sources: readonly Source[] = [
     sourceOf(informers.pods, 'Pod'),
     sourceOf(informers.replicaSets, 'ReplicaSet'),
+    sourceOf(informers.replicationControllers, 'ReplicationController'),
     sourceOf(informers.deployments, 'Deployment'),
     sourceOf(informers.daemonSets, 'DaemonSet'),
     sourceOf(informers.statefulSets, 'StatefulSet'),

@@ -10,6 +10,7 @@ import { type HorizontalMemory, reconcileHorizontal, type ScaleTarget } from './
 import type { PodSample } from './horizontal-metrics.ts';
 import type { ObservedPodTimes } from './observed-times.ts';
 import { type Controller, type Watch, watchOf } from './runner.ts';
+import { asReplicaSet } from './workload-controllers.ts';
 
 interface Scalable extends KubeObject {
   spec?: { replicas?: number; selector?: LabelSelector };
@@ -24,12 +25,19 @@ interface TargetKind {
   watch(keysOf: (kind: string, object: Scalable) => string[]): Watch;
 }
 
-function targetKind<T extends Scalable>(informer: Informer<T>, kind: string): TargetKind {
+function targetKind<T extends KubeObject>(
+  informer: Informer<T>,
+  kind: string,
+  asScalable: (object: T) => Scalable,
+): TargetKind {
   return {
     group: informer.id.group,
     kind,
     informer,
-    get: (namespace, name) => informer.get(namespace, name),
+    get(namespace, name) {
+      const found = informer.get(namespace, name);
+      return found && asScalable(found);
+    },
     // How many it has is looked at every few seconds; only that it came or went is news.
     watch: (keysOf) =>
       watchOf(informer, ({ type, object }) => (type === 'modified' ? [] : keysOf(kind, object))),
@@ -43,9 +51,10 @@ export function horizontalController(
 ): Controller {
   const { horizontalPodAutoscalers: autoscalers, pods } = informers;
   const kinds = [
-    targetKind(informers.deployments, 'Deployment'),
-    targetKind(informers.replicaSets, 'ReplicaSet'),
-    targetKind(informers.statefulSets, 'StatefulSet'),
+    targetKind(informers.deployments, 'Deployment', (one) => one),
+    targetKind(informers.replicaSets, 'ReplicaSet', (one) => one),
+    targetKind(informers.statefulSets, 'StatefulSet', (one) => one),
+    targetKind(informers.replicationControllers, 'ReplicationController', asReplicaSet),
   ];
   /** By uid; an entry goes with its autoscaler. */
   const memories = new Map<string, HorizontalMemory>();

@@ -1,5 +1,6 @@
 /**
- * ReplicaSet: keeps the wanted number of pods that match its selector. Pure.
+ * ReplicaSet: keeps the wanted number of pods that match its selector. Pure. A ReplicationController is the same under
+ * another name (as in Kubernetes, which runs both by one controller).
  *
  * Promises: it never touches a pod that another controller owns; it adopts matching orphans and
  * lets go of pods that no longer match; pods that are ending do not count. Source: Kubernetes'
@@ -7,7 +8,7 @@
  */
 import type { Pod, ReplicaSet, ReplicaSetCondition } from '../../protocol/kinds/types.ts';
 import { matchesLabelSelector } from '../../protocol/selector.ts';
-import { RESOURCES } from '../api/client.ts';
+import { RESOURCES, type ResourceId } from '../api/client.ts';
 import type { Action, Now } from './actions.ts';
 import type { EventTarget } from './events.ts';
 import { announcePod, claim, deletePod, podFromTemplate } from './ownership.ts';
@@ -23,8 +24,26 @@ import {
 /** Creates and deletes in one reconciliation; the rest follows in the next. */
 const BURST_MAX = 500;
 
+/** How a workload of this sort is named. */
+interface SetKind {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly id: ResourceId;
+}
+
+const REPLICA_SET: SetKind = {
+  ...{ apiVersion: 'apps/v1', kind: 'ReplicaSet' },
+  id: RESOURCES.replicaSets,
+};
+export const REPLICATION_CONTROLLER: SetKind = {
+  ...{ apiVersion: 'v1', kind: 'ReplicationController' },
+  id: RESOURCES.replicationControllers,
+};
+
 interface ReplicaSetView {
   readonly replicaSet: ReplicaSet;
+  /** Absent: it is what its name says. */
+  readonly kind?: SetKind;
   /** All pods of the namespace, or at least those that it owns or that its selector matches. */
   readonly pods: readonly Pod[];
   /**
@@ -40,7 +59,7 @@ interface ReplicaSetView {
 export function reconcileReplicaSet(view: ReplicaSetView, now: Now): Action[] {
   const { replicaSet, times } = view;
   const { owned, actions } = claim({
-    owner: targetOf(replicaSet),
+    owner: targetOf(view),
     selector: replicaSet.spec?.selector,
     id: RESOURCES.pods,
     candidates: view.pods,
@@ -50,7 +69,7 @@ export function reconcileReplicaSet(view: ReplicaSetView, now: Now): Action[] {
   const active = owned.filter(isPodActive);
   if (replicaSet.metadata?.deletionTimestamp === undefined) {
     if (active.length < wanted) {
-      actions.push(...createPods(replicaSet, wanted - active.length));
+      actions.push(...createPods(view, wanted - active.length));
     } else if (active.length > wanted) {
       actions.push(...deletePods(view, active, active.length - wanted));
     }
@@ -62,26 +81,28 @@ export function reconcileReplicaSet(view: ReplicaSetView, now: Now): Action[] {
   return actions;
 }
 
-function targetOf(replicaSet: ReplicaSet): EventTarget {
-  return { apiVersion: 'apps/v1', kind: 'ReplicaSet', metadata: replicaSet.metadata ?? {} };
+function targetOf({ replicaSet, kind = REPLICA_SET }: ReplicaSetView): EventTarget {
+  return { apiVersion: kind.apiVersion, kind: kind.kind, metadata: replicaSet.metadata ?? {} };
 }
 
-function createPods(replicaSet: ReplicaSet, missing: number): Action[] {
-  const object = podFromTemplate(replicaSet.spec?.template, targetOf(replicaSet), {
-    generateName: `${replicaSet.metadata?.name ?? ''}-`,
+function createPods(view: ReplicaSetView, missing: number): Action[] {
+  const { metadata, spec } = view.replicaSet;
+  const target = targetOf(view);
+  const object = podFromTemplate(spec?.template, target, {
+    generateName: `${metadata?.name ?? ''}-`,
   });
   return Array.from({ length: Math.min(missing, BURST_MAX) }, () => ({
     type: 'create',
     id: RESOURCES.pods,
     object,
-    announce: announcePod(targetOf(replicaSet), 'create'),
+    announce: announcePod(target, 'create'),
   }));
 }
 
 function deletePods(view: ReplicaSetView, active: readonly Pod[], surplus: number): Action[] {
   return inVictimOrder(active, view.related, view.times)
     .slice(0, Math.min(surplus, BURST_MAX))
-    .map((pod) => deletePod(pod, targetOf(view.replicaSet)));
+    .map((pod) => deletePod(pod, targetOf(view)));
 }
 
 function statusActions(view: ReplicaSetView, active: readonly Pod[], now: Now): Action[] {
@@ -115,7 +136,7 @@ function statusActions(view: ReplicaSetView, active: readonly Pod[], now: Now): 
   return [
     {
       type: 'updateStatus',
-      id: RESOURCES.replicaSets,
+      id: (view.kind ?? REPLICA_SET).id,
       object: withStatus(replicaSet, status),
       evenAfterFailure: true,
     },

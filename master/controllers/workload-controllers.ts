@@ -1,9 +1,14 @@
 /**
- * Deployment, ReplicaSet, Endpoints and EndpointSlices as the runner drives them: which changes touch which keys,
+ * Deployment, ReplicaSet, ReplicationController, Endpoints and EndpointSlices as the runner drives them: which changes touch which keys,
  * and how a view is gathered from the caches. The decisions are in the pure files of the same
  * names.
  */
-import type { Deployment, Pod, ReplicaSet } from '../../protocol/kinds/types.ts';
+import type {
+  Deployment,
+  Pod,
+  ReplicaSet,
+  ReplicationController,
+} from '../../protocol/kinds/types.ts';
 import { matchesLabelSelector } from '../../protocol/selector.ts';
 import { joinKey, keyOf, splitKey } from '../informer/informer.ts';
 import { BY_NAMESPACE, BY_OWNER_UID, type SharedInformers } from '../informer/shared.ts';
@@ -14,7 +19,7 @@ import { reconcileEndpoints } from './endpoints.ts';
 import { ownerKey, ownerKeys, versionsOf } from './keys.ts';
 import { FirstSeen } from './observed-times.ts';
 import { controllerOf, isPodActive, type PodTimes } from './pods.ts';
-import { reconcileReplicaSet } from './replicaset.ts';
+import { REPLICATION_CONTROLLER, reconcileReplicaSet } from './replicaset.ts';
 import { type Controller, watchOf } from './runner.ts';
 
 const WORKERS = 4;
@@ -88,6 +93,47 @@ export function replicaSetController(informers: SharedInformers, times: PodTimes
       const near = pods.byIndex(BY_NAMESPACE, replicaSet.metadata?.namespace ?? '');
       const related = relatedPods(replicaSet);
       return reconcileReplicaSet({ replicaSet, pods: near, related, times, lastFailure }, now);
+    },
+  };
+}
+
+/** With its selector in the form of a ReplicaSet's. */
+export function asReplicaSet({ spec, ...rest }: ReplicationController): ReplicaSet {
+  return { ...rest, spec: { ...spec, selector: { matchLabels: spec?.selector ?? {} } } };
+}
+
+export function replicationController(informers: SharedInformers, times: PodTimes): Controller {
+  const { replicationControllers, pods } = informers;
+  const keysOfPod = (pod: Pod): string[] => {
+    const key = ownerKey(pod, REPLICATION_CONTROLLER.kind);
+    if (key !== undefined) return [key];
+    if (controllerOf(pod) !== undefined) return [];
+    return replicationControllers
+      .byIndex(BY_NAMESPACE, pod.metadata?.namespace ?? '')
+      .filter((one) =>
+        matchesLabelSelector(asReplicaSet(one).spec?.selector, pod.metadata?.labels ?? {}),
+      )
+      .map(keyOf);
+  };
+  return {
+    name: 'replication-controller',
+    workers: WORKERS,
+    watches: [
+      watchOf(replicationControllers, ({ object }) => [keyOf(object)]),
+      watchOf(pods, (change) => versionsOf(change).flatMap(keysOfPod)),
+    ],
+    reconcile(key, now, lastFailure): Action[] {
+      const controller = replicationControllers.getByKey(key);
+      if (controller === undefined) return [];
+      const near = pods.byIndex(BY_NAMESPACE, controller.metadata?.namespace ?? '');
+      const related = pods.byIndex(BY_OWNER_UID, controller.metadata?.uid ?? '');
+      return reconcileReplicaSet(
+        {
+          ...{ replicaSet: asReplicaSet(controller), kind: REPLICATION_CONTROLLER },
+          ...{ pods: near, related, times, lastFailure },
+        },
+        now,
+      );
     },
   };
 }

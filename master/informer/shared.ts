@@ -21,6 +21,7 @@ import type {
   Pod,
   PodDisruptionBudget,
   ReplicaSet,
+  ReplicationController,
   Service,
   StatefulSet,
   StorageClass,
@@ -60,6 +61,7 @@ export class SharedInformers {
   readonly endpointSlices: Informer<EndpointSlice>;
   readonly deployments: Informer<Deployment>;
   readonly replicaSets: Informer<ReplicaSet>;
+  readonly replicationControllers: Informer<ReplicationController>;
   readonly daemonSets: Informer<DaemonSet>;
   readonly statefulSets: Informer<StatefulSet>;
   readonly controllerRevisions: Informer<ControllerRevision>;
@@ -93,6 +95,10 @@ export class SharedInformers {
     this.endpointSlices = make<EndpointSlice>(RESOURCES.endpointSlices, common);
     this.deployments = make<Deployment>(RESOURCES.deployments, common);
     this.replicaSets = make<ReplicaSet>(RESOURCES.replicaSets, common);
+    this.replicationControllers = make<ReplicationController>(
+      RESOURCES.replicationControllers,
+      common,
+    );
     this.daemonSets = make<DaemonSet>(RESOURCES.daemonSets, common);
     this.statefulSets = make<StatefulSet>(RESOURCES.statefulSets, common);
     this.controllerRevisions = make<ControllerRevision>(RESOURCES.controllerRevisions, common);
@@ -151,6 +157,7 @@ export class SharedInformers {
       this.endpointSlices,
       this.deployments,
       this.replicaSets,
+      this.replicationControllers,
       this.daemonSets,
       this.statefulSets,
       this.controllerRevisions,

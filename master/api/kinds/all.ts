@@ -26,6 +26,7 @@ import { POD_DISRUPTION_BUDGET } from './pod-disruption-budget.ts';
 import { POD_TEMPLATE } from './pod-template.ts';
 import { PRIORITY_CLASS } from './priority-class.ts';
 import { REPLICA_SET } from './replica-set.ts';
+import { REPLICATION_CONTROLLER } from './replication-controller.ts';
 import { RESOURCE_QUOTA } from './resource-quota.ts';
 import { CLUSTER_ROLE_BINDING, ROLE_BINDING } from './role-bindings.ts';
 import { CLUSTER_ROLE, ROLE } from './roles.ts';
@@ -48,6 +49,7 @@ export const KIND_MODULES: readonly KindModule[] = [
   PERSISTENT_VOLUME,
   POD,
   POD_TEMPLATE,
+  REPLICATION_CONTROLLER,
   RESOURCE_QUOTA,
   SECRET,
   SERVICE_ACCOUNT,

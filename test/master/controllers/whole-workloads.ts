@@ -15,6 +15,7 @@ import type {
   PersistentVolume,
   PersistentVolumeClaim,
   Pod,
+  ReplicationController,
   Service,
   StatefulSet,
 } from '../../../protocol/kinds/types.ts';
@@ -326,4 +327,37 @@ t.test('a busy app grows to its bound, and its Service finds every pod', async (
   });
   await client.delete(RESOURCES.services, namespace, 'web');
   await until('the slice goes with the Service', async () => (await slices()).length === 0);
+});
+
+t.test('a replication controller keeps its pods, and lets go of them', async (t) => {
+  const { client } = await startWhole(t);
+  await addBoard(client, 'a');
+  await client.create<Namespace>(RESOURCES.namespaces, { metadata: { name: namespace } });
+  const id = RESOURCES.replicationControllers;
+  const labels = { app: 'old' };
+  await client.create<ReplicationController>(id, {
+    metadata: { name: 'old', namespace },
+    spec: {
+      replicas: 2,
+      template: { metadata: { labels }, spec: { containers: [{ name: 'main', image: 'web:1' }] } },
+    },
+  });
+  const get = () => client.get<ReplicationController>(id, namespace, 'old');
+  const ready = async (): Promise<number> => (await get()).status?.readyReplicas ?? 0;
+  await until('two are ready', async () => (await ready()) === 2);
+  const [first] = await podsOf(client);
+  t.match(first?.metadata?.ownerReferences, [
+    { apiVersion: 'v1', kind: 'ReplicationController', name: 'old', controller: true },
+  ]);
+  const name = first?.metadata?.name ?? '';
+  await client.delete(RESOURCES.pods, namespace, name);
+  await until('another takes its place', async () => {
+    const pods = await podsOf(client);
+    return pods.length === 2 && pods.every(({ metadata }) => metadata?.name !== name);
+  });
+  await client.delete(id, namespace, 'old', { propagationPolicy: 'Orphan' });
+  await until('it is gone', async () => (await client.list(id, { namespace })).items.length === 0);
+  const left = await podsOf(client);
+  t.equal(left.length, 2, 'its pods stay');
+  t.ok(left.every(({ metadata }) => (metadata?.ownerReferences ?? []).length === 0));
 });

@@ -1,6 +1,7 @@
 /** Deployment and ReplicaSet. */
 import t from 'tap';
 import {
+  CREATED,
   cells,
   created,
   deploymentYaml,
@@ -122,4 +123,45 @@ t.test('replica set', async (t) => {
   const probed = deploymentYaml('{runtimeClassName: x, containers: [{name: a, image: b}]}');
   t.equal(warningsOf('ReplicaSet', probed).length, 1);
   t.strictSame(warningsOf('ReplicaSet', probed.replace('{name: web', `{${owner}, name: web`)), []);
+});
+
+t.test('replication controller', async (t) => {
+  const rc = (more = '', labels = '{app: web}') => `
+metadata: {name: web, creationTimestamp: '${CREATED}'}
+spec:
+  ${more}
+  template:
+    metadata: {labels: ${labels}}
+    spec: ${GOOD}
+`;
+  const object = created('ReplicationController', rc());
+  t.match(object, {
+    metadata: { labels: { app: 'web' } },
+    spec: {
+      replicas: 1,
+      selector: { app: 'web' },
+      template: { spec: { restartPolicy: 'Always' } },
+    },
+    status: { replicas: 0 },
+  });
+  t.strictSame(cells('ReplicationController', object), {
+    Name: 'web',
+    Desired: 1,
+    Current: 0,
+    Ready: 0,
+    Age: '10m',
+    Containers: 'a',
+    Images: 'nginx',
+    Selector: 'app=web',
+  });
+  t.match(moduleOf('ReplicationController').scale?.get(object), { selector: 'app=web' });
+  t.strictSame(errorsOf('ReplicationController', rc('selector: {app: other}')), [
+    'spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`',
+  ]);
+  t.strictSame(errorsOf('ReplicationController', 'spec: {replicas: -1}'), [
+    'spec.selector: Required value',
+    'spec.replicas: Invalid value: -1: must be greater than or equal to 0',
+    'spec.template: Required value',
+  ]);
+  t.strictSame(updateErrors('ReplicationController', rc(), rc('', '{app: new}')), []);
 });
