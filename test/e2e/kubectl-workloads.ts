@@ -1,9 +1,9 @@
-/** Jobs, daemons and stateful pods on real boards, with kubectl: claims of kubectl.test.ts. */
+/** Jobs, daemons, stateful and autoscaled pods on real boards, with kubectl: claims of kubectl.test.ts. */
 import type { Test } from 'tap';
-import type { Job, Pod } from '../../protocol/kinds/types.ts';
+import type { EndpointSlice, Job, Pod } from '../../protocol/kinds/types.ts';
 import type { Lab } from '../lab/lab.ts';
 import type { BoardKubectl } from '../support/board-kubectl.ts';
-import { demoContainer, demoPod } from '../support/demo-manifests.ts';
+import { demoContainer, demoPod, spreadDeployment } from '../support/demo-manifests.ts';
 
 interface Place {
   readonly lab: Lab;
@@ -16,6 +16,7 @@ export const WORKLOAD_CLAIMS: ReadonlyArray<
   ['jobs run to their end, well or not, and on a schedule', jobs],
   ['a daemon runs on every board, is rolled and rolled back', daemons],
   ['stateful pods keep their names', stateful],
+  ['an autoscaler sees what pods use, and a slice the pods', scaled],
 ];
 
 function job(name: string, script: string, spec: object = {}, restartPolicy = 'Never'): object {
@@ -167,4 +168,51 @@ async function stateful(t: Test, { kubectl }: Place): Promise<void> {
   t.equal(await kubectl.ok('get', 'pods', '-l', 'app=db', '-o', 'name'), 'pod/db-0\n');
   await kubectl.ok('delete', 'sts/db');
   await kubectl.ok('wait', '--for=delete', 'pods', '-l', 'app=db', '--timeout=120s');
+}
+
+/** By memory: it is there at once, and costs nobody any CPU. */
+async function scaled(t: Test, { lab, kubectl }: Place): Promise<void> {
+  const app = spreadDeployment('eager', 1);
+  for (const container of app.spec?.template?.spec?.containers ?? []) {
+    container.resources = { requests: { memory: '16Ki' } };
+  }
+  await kubectl.apply(app);
+  await kubectl.ok('expose', 'deployment', 'eager', '--port=80', '--target-port=8080');
+  await kubectl.apply({
+    apiVersion: 'autoscaling/v2',
+    kind: 'HorizontalPodAutoscaler',
+    metadata: { name: 'eager' },
+    spec: {
+      scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'eager' },
+      maxReplicas: 2,
+      metrics: [
+        {
+          type: 'Resource',
+          resource: { name: 'memory', target: { type: 'Utilization', averageUtilization: 50 } },
+        },
+      ],
+    },
+  });
+  const two = '--for=jsonpath={.status.readyReplicas}=2';
+  await kubectl.ok('wait', two, 'deployment/eager', '--timeout=120s');
+  const limited = '--for=condition=ScalingLimited=true';
+  await kubectl.ok('wait', limited, 'hpa/eager', '--timeout=120s');
+  t.match(
+    await kubectl.ok('get', 'hpa', 'eager'),
+    /^eager +Deployment\/eager +memory: \d+%\/50% /m,
+  );
+  t.match(
+    await kubectl.ok('describe', 'hpa', 'eager'),
+    /SuccessfulRescale +.*New size: 2; reason: /,
+  );
+  const slices = () =>
+    kubectl.list<EndpointSlice>('endpointslices', '-l', 'kubernetes.io/service-name=eager');
+  const pods = await kubectl.list<Pod>('pods', '-l', 'app=eager');
+  await lab.until('both pods are in the slice', async () => {
+    const ready = (await slices()).flatMap(({ endpoints = [] }) =>
+      endpoints.filter(({ conditions }) => conditions?.ready === true),
+    );
+    return ready.length === pods.length;
+  });
+  await kubectl.ok('delete', 'hpa/eager', 'service/eager', 'deployment/eager');
 }
