@@ -8,12 +8,13 @@ import net from 'node:net';
 import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
 import { type Backoff, type BackoffLimits, growBackoff } from '../plan/backoff.ts';
+import { type Accepted, onAccepted } from './accepted-socket.ts';
 import type { Balancer } from './balancer.ts';
 import { listenProblem } from './listen-problem.ts';
-import { BufferBudget } from './read-buffer.ts';
+import { BufferPool } from './read-buffer.ts';
 import type { ListenerSpec, ServiceProblem } from './service-table.ts';
-import { isLetIn } from './source-ranges.ts';
-import { forward } from './tcp-connection.ts';
+import { isLetIn, plainIp } from './source-ranges.ts';
+import { Connection, type ForwardOptions, LOOKS } from './tcp-connection.ts';
 
 export interface ProxyLimits {
   /** Client connections of the board; more are reset. */
@@ -50,18 +51,21 @@ interface Listener {
 export class TcpProxy {
   readonly #options: TcpProxyOptions;
   readonly #listeners = new Map<string, Listener>();
-  readonly #clients = new Set<net.Socket>();
-  readonly #budget: BufferBudget;
+  readonly #connections = new Set<Connection>();
+  /** Those that have to be looked after; one timer for all, and none while there is none. */
+  readonly #young = new Set<Connection>();
+  #looking: NodeJS.Timeout | undefined;
+  readonly #pool: BufferPool;
   #full = false;
 
   constructor(options: TcpProxyOptions) {
     this.#options = options;
-    this.#budget = new BufferBudget(options.limits.bufferBytesMax);
+    this.#pool = new BufferPool(options.limits.bufferBytesMax);
   }
 
   /** Client connections that are open now. */
   get connections(): number {
-    return this.#clients.size;
+    return this.#connections.size;
   }
 
   /** Follows the table: opens, changes and closes listeners. Open connections go on. */
@@ -98,19 +102,14 @@ export class TcpProxy {
   /** Closes the listeners and the connections. */
   stop(): void {
     for (const [key, listener] of this.#listeners) this.#close(key, listener);
-    for (const client of this.#clients) client.destroy();
+    clearTimeout(this.#looking);
+    for (const { client } of this.#connections) client.destroy();
   }
 
   #listen(listener: Listener, address: { readonly port: number; readonly host: string }): void {
-    const server = net.createServer({
-      pauseOnConnect: true,
-      allowHalfOpen: true,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: this.#options.limits.keepAliveMs,
-    });
+    const server = net.createServer();
     listener.server = server;
-    server.on('connection', (client) => this.#accept(listener, client));
+    const forwarding = this.#forwarding(listener);
     server.on('error', (error: NodeJS.ErrnoException) => {
       if (server.listening) {
         this.#options.log.warn({ err: error, ...address }, 'listener of a service failed');
@@ -129,6 +128,7 @@ export class TcpProxy {
       }
     });
     server.on('listening', () => {
+      onAccepted(server, forwarding.keepAliveMs, (accepted) => this.#accept(forwarding, accepted));
       listener.backoff = undefined;
       this.#options.log.debug(address, 'service is listened for');
     });
@@ -161,37 +161,52 @@ export class TcpProxy {
     this.#listeners.delete(key);
   }
 
-  #accept(listener: Listener, client: net.Socket): void {
-    const { limits, log, balancer } = this.#options;
-    const spec = specFor(listener.specs, client.localAddress ?? '');
-    const clientIp = client.remoteAddress ?? '';
-    if (spec === undefined || !isLetIn(spec.sourceRanges, clientIp)) {
-      client.resetAndDestroy();
-      return;
-    }
-    const { service, port } = spec;
-    // Endpoints may change while backends are tried: the newest count.
-    const current = () => specFor(listener.specs, client.localAddress ?? '') ?? spec;
-    if (this.#clients.size >= limits.connectionsMax) {
+  #accept(forwarding: ForwardOptions, accepted: Accepted): void {
+    const { limits, log } = this.#options;
+    if (this.#connections.size >= limits.connectionsMax) {
       if (!this.#full) log.warn({ limit: limits.connectionsMax }, 'connections are refused');
       this.#full = true;
-      client.resetAndDestroy();
+      accepted().resetAndDestroy();
       return;
     }
     this.#full = false;
-    this.#clients.add(client);
-    client.on('close', () => this.#clients.delete(client));
-    forward(client, {
-      nextBackend: (tried) => balancer.choose(current(), tried, clientIp),
-      connectTimeoutMs: limits.connectTimeoutMs,
+    const connection = new Connection(accepted, forwarding);
+    this.#connections.add(connection);
+    this.#young.add(connection);
+    connection.client.on('close', () => {
+      this.#connections.delete(connection);
+      this.#young.delete(connection);
+    });
+    if (this.#looking === undefined) this.#lookLater();
+  }
+
+  #lookLater(): void {
+    this.#looking = setTimeout(() => {
+      this.#looking = undefined;
+      for (const one of this.#young) if (one.lookAfter()) this.#young.delete(one);
+      if (this.#young.size > 0) this.#lookLater();
+    }, this.#options.limits.connectTimeoutMs / LOOKS);
+  }
+
+  #forwarding(listener: Listener): ForwardOptions {
+    const { limits, log, balancer } = this.#options;
+    return {
+      // Endpoints may change while backends are tried: the newest count.
+      nextBackend: (client, tried) => {
+        const spec = specFor(listener.specs, client);
+        if (spec === undefined) return undefined;
+        const { sourceRanges } = spec;
+        if (sourceRanges !== undefined && !isLetIn(sourceRanges, ipOf(client))) return undefined;
+        return balancer.choose(spec, tried, spec.affinity === undefined ? '' : ipOf(client));
+      },
       keepAliveMs: limits.keepAliveMs,
-      budget: this.#budget,
+      pool: this.#pool,
       onOpen: (backend) => balancer.count(backend, 1),
       onClosed: (backend) => balancer.count(backend, -1),
       onRefused: (reason) => {
-        log.debug({ service, port, reason }, 'no backend took the connection');
+        log.debug({ port: listener.port, reason }, 'no backend took the connection');
       },
-    });
+    };
   }
 }
 
@@ -218,10 +233,16 @@ export function socketsFor(specs: readonly ListenerSpec[]): Map<string, Socket> 
   return sockets;
 }
 
+/** By the address that the client came to; asked of the kernel only where it matters. */
 function specFor(
   specs: ReadonlyMap<string, ListenerSpec>,
-  localAddress: string,
+  client: net.Socket,
 ): ListenerSpec | undefined {
-  const plain = localAddress.replace(/^::ffff:/, '');
-  return specs.get(plain) ?? specs.get('*');
+  const [first] = specs.values();
+  if (specs.size <= 1) return first;
+  return specs.get(plainIp(client.localAddress)) ?? specs.get('*');
+}
+
+function ipOf(client: net.Socket): string {
+  return plainIp(client.remoteAddress);
 }
