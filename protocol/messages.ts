@@ -134,6 +134,9 @@ export const ServiceEndpoint = Type.Object({
 });
 export type ServiceEndpoint = Static<typeof ServiceEndpoint>;
 
+/** On a Service: its backends are told of the client by the PROXY protocol, "v1" or "v2". */
+export const PROXY_PROTOCOL_ANNOTATION = 'pier.local/proxy-protocol';
+
 export const DesiredService = Type.Object({
   v: Version,
   namespace: Name,
@@ -155,6 +158,8 @@ export const DesiredService = Type.Object({
   externalIps: Type.Optional(Type.Array(Type.String())),
   /** Boards listen on their own address; without ranges for everybody. */
   loadBalancer: Type.Optional(Type.Object({ sourceRanges: Type.Array(Type.String()) })),
+  /** The text of the annotation, right or wrong. */
+  proxyProtocol: Type.Optional(Type.String()),
   /** Endpoints of the same board first, while there are any. */
   preferLocal: Type.Optional(Type.Boolean()),
   internalTrafficLocal: Type.Boolean(),

@@ -7,7 +7,13 @@
  * A LoadBalancer is listened for on the board's address, an external IP by the board that has it. Headless services
  * and ExternalName are DNS alone.
  */
-import type { DesiredService, ServiceEndpoint, ServicePort } from '../../protocol/messages.ts';
+import {
+  type DesiredService,
+  PROXY_PROTOCOL_ANNOTATION,
+  type ServiceEndpoint,
+  type ServicePort,
+} from '../../protocol/messages.ts';
+import type { ProxyProtocol } from './proxy-header.ts';
 
 export interface Backend {
   readonly ip: string;
@@ -32,11 +38,13 @@ export interface ListenerSpec {
   readonly affinity: { readonly key: string; readonly seconds: number } | undefined;
   /** Ranges of clients that are let in; undefined: all. */
   readonly sourceRanges: readonly string[] | undefined;
+  /** How backends are told who the client is; without it not at all. For TCP. */
+  readonly proxyProtocol?: ProxyProtocol;
 }
 
 export interface ServiceProblem {
   readonly service: ServiceRef;
-  readonly reason: 'UnsupportedProtocol' | 'PortConflict' | 'ListenFailed';
+  readonly reason: 'InvalidAnnotation' | 'UnsupportedProtocol' | 'PortConflict' | 'ListenFailed';
   readonly message: string;
 }
 
@@ -67,6 +75,10 @@ export function serviceTable(services: readonly DesiredService[], board: BoardPl
   const sorted = [...services].sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
   for (const service of sorted) {
     if (service.clusterIp === '' || service.clusterIp === 'None') continue;
+    const { proxyProtocol } = service;
+    if (proxyProtocol !== undefined && !isProxyProtocol(proxyProtocol)) {
+      draft.problems.push(badProxyProtocol(service, proxyProtocol));
+    }
     for (const port of service.ports) {
       if (port.protocol === 'SCTP') draft.problems.push(unsupported(service, port));
       else addListeners(draft, service, port, board);
@@ -142,7 +154,7 @@ function addListeners(
   port: ServicePort,
   board: BoardPlace,
 ): void {
-  const { namespace, name, sessionAffinitySeconds: seconds } = service;
+  const { namespace, name, sessionAffinitySeconds: seconds, proxyProtocol } = service;
   const affinity =
     seconds === undefined ? undefined : { key: `${namespace}/${name}/${port.name}`, seconds };
   const into = port.protocol === 'UDP' ? udpListeners : listeners;
@@ -159,7 +171,11 @@ function addListeners(
     }
     const { ip, port: number, sourceRanges } = place;
     const spec = { ip, port: number, service: { namespace, name }, backends, affinity };
-    into.set(key, { ...spec, sourceRanges });
+    into.set(key, {
+      ...spec,
+      sourceRanges,
+      ...(isProxyProtocol(proxyProtocol) ? { proxyProtocol } : {}),
+    });
   }
 }
 
@@ -215,6 +231,20 @@ function conflict(service: DesiredService, place: Place, other: ListenerSpec): S
     message:
       `port ${place.port} of ${place.ip ?? 'this board'} is held by service ${nameOf(other.service)}: ` +
       'give one of them another port',
+  };
+}
+
+function isProxyProtocol(text: string | undefined): text is ProxyProtocol {
+  return text === 'v1' || text === 'v2';
+}
+
+function badProxyProtocol({ namespace, name }: ServiceRef, text: string): ServiceProblem {
+  return {
+    service: { namespace, name },
+    reason: 'InvalidAnnotation',
+    message:
+      `annotation ${PROXY_PROTOCOL_ANNOTATION} is ${JSON.stringify(text.slice(0, 40))}, and may be "v1" or "v2": ` +
+      'backends are not told who the client is',
   };
 }
 

@@ -15,6 +15,8 @@ import type { Backend } from './service-table.ts';
 export interface ForwardOptions {
   /** The next backend to try; undefined when there is none left. */
   readonly nextBackend: (client: net.Socket, tried: ReadonlySet<Backend>) => Backend | undefined;
+  /** What a backend is told before the client's first byte. */
+  readonly greeting: (client: net.Socket) => Buffer | undefined;
   readonly keepAliveMs: number;
   readonly pool: BufferPool;
   /** A connection to this backend begins, ... */
@@ -127,6 +129,8 @@ export class Connection {
     this.#tried = undefined;
     this.#up.join(client, upstream);
     this.#down.join(upstream, client);
+    const greeting = this.#options.greeting(client);
+    if (greeting !== undefined) upstream.write(greeting);
     client.resume();
   }
 }

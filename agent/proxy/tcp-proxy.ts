@@ -11,6 +11,7 @@ import { type Backoff, type BackoffLimits, growBackoff } from '../plan/backoff.t
 import { type Accepted, onAccepted } from './accepted-socket.ts';
 import type { Balancer } from './balancer.ts';
 import { listenProblem } from './listen-problem.ts';
+import { proxyHeader } from './proxy-header.ts';
 import { BufferPool } from './read-buffer.ts';
 import type { ListenerSpec, ServiceProblem } from './service-table.ts';
 import { isLetIn, plainIp } from './source-ranges.ts';
@@ -198,6 +199,10 @@ export class TcpProxy {
         const { sourceRanges } = spec;
         if (sourceRanges !== undefined && !isLetIn(sourceRanges, ipOf(client))) return undefined;
         return balancer.choose(spec, tried, spec.affinity === undefined ? '' : ipOf(client));
+      },
+      greeting: (client) => {
+        const version = specFor(listener.specs, client)?.proxyProtocol;
+        return version === undefined ? undefined : proxyHeader(version, client);
       },
       keepAliveMs: limits.keepAliveMs,
       pool: this.#pool,

@@ -19,6 +19,7 @@ import {
   type BoardRoute,
   type DesiredService,
   MESSAGE_VERSION,
+  PROXY_PROTOCOL_ANNOTATION,
   type ServiceEndpoint,
   type ServicePort,
 } from '../../protocol/messages.ts';
@@ -41,6 +42,7 @@ const DEFAULT_AFFINITY_SECONDS = 10_800;
 export function desiredService(view: ServiceView): DesiredService {
   const { service, endpoints } = view;
   const spec = service.spec ?? {};
+  const proxyProtocol = service.metadata?.annotations?.[PROXY_PROTOCOL_ANNOTATION];
   const listed = (endpoints?.subsets ?? []).flatMap((subset) => [
     ...(subset.addresses ?? []).map((one) => endpointOf(one, subset.ports ?? [], true)),
     ...(subset.notReadyAddresses ?? []).map((one) => endpointOf(one, subset.ports ?? [], false)),
@@ -64,6 +66,7 @@ export function desiredService(view: ServiceView): DesiredService {
         }
       : {}),
     ...externalAccess(spec),
+    ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
     ...(spec.trafficDistribution === 'PreferSameNode' ? { preferLocal: true } : {}),
     internalTrafficLocal: spec.internalTrafficPolicy === 'Local',
     externalTrafficLocal: spec.externalTrafficPolicy === 'Local',

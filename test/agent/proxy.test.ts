@@ -10,6 +10,7 @@ import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { Balancer } from '../../agent/proxy/balancer.ts';
 import { listeningInodes, portHolder } from '../../agent/proxy/port-holder.ts';
+import { proxyHeader } from '../../agent/proxy/proxy-header.ts';
 import { ServiceProxy } from '../../agent/proxy/service-proxy.ts';
 import {
   type Backend,
@@ -353,6 +354,23 @@ t.test('a client outside of the source ranges is reset', async (t) => {
   t.equal(socket.bytesRead, 0);
   proxy.update(table(port, [backend], { sourceRanges: ['127.0.0.0/8'] }));
   t.equal(await readAll(connect()), 'ok');
+});
+
+t.test('a backend is told who the client is, before its first byte', async (t) => {
+  const backend = await serve(t, echo);
+  const { proxy, port, connect } = await running(t, [backend]);
+  await until('listening', () => proxy.settled);
+  for (const proxyProtocol of ['v1', 'v2'] as const) {
+    proxy.update(table(port, [backend], { proxyProtocol }));
+    const client = connect();
+    await once(client, 'connect');
+    const header = proxyHeader(proxyProtocol, {
+      ...{ remoteAddress: LOOPBACK, remotePort: client.localPort },
+      ...{ localAddress: LOOPBACK, localPort: port },
+    });
+    client.end('hello');
+    t.equal(await readAll(client), `${header}hello`);
+  }
 });
 
 t.test('more connections than the limit are reset', async (t) => {

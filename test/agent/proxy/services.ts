@@ -9,6 +9,7 @@ import {
   type PodWithPorts,
   withHostPorts,
 } from '../../../agent/proxy/host-ports.ts';
+import { proxyHeader } from '../../../agent/proxy/proxy-header.ts';
 import { type ListenerSpec, serviceTable } from '../../../agent/proxy/service-table.ts';
 import { isLetIn } from '../../../agent/proxy/source-ranges.ts';
 import { socketsFor } from '../../../agent/proxy/tcp-proxy.ts';
@@ -226,3 +227,44 @@ t.test('source ranges', async (t) => {
   t.notOk(isLetIn(['192.0.2.0/25'], '192.0.2.200'));
   t.notOk(isLetIn(['0.0.0.0/0'], '2001:db8::1'));
 });
+
+t.test('PROXY protocol headers are those of its specification', async (t) => {
+  const ends = (remoteAddress: string, localAddress: string) => ({
+    ...{ remoteAddress, remotePort: 56_324, localAddress, localPort: 443 },
+  });
+  const v1 = (remote: string, local: string) => proxyHeader('v1', ends(remote, local)).toString();
+  const v2 = (remote: string, local: string) =>
+    proxyHeader('v2', ends(remote, local)).toString('hex');
+  const signature = '0d0a0d0a000d0a515549540a';
+  t.equal(v1('192.0.2.7', '192.0.2.1'), 'PROXY TCP4 192.0.2.7 192.0.2.1 56324 443\r\n');
+  t.equal(v2('192.0.2.7', '192.0.2.1'), `${signature}2111000cc0000207c0000201dc0401bb`);
+  t.equal(v1('::ffff:192.0.2.7', '::ffff:192.0.2.1'), v1('192.0.2.7', '192.0.2.1'));
+  t.equal(v2('::ffff:192.0.2.7', '::ffff:192.0.2.1'), v2('192.0.2.7', '192.0.2.1'));
+  t.equal(v1('fe80::1%eth0', '2001:db8::2'), 'PROXY TCP6 fe80::1 2001:db8::2 56324 443\r\n');
+  t.equal(
+    v2('fe80::1%eth0', '2001:db8:1:2:3:4:5:678'),
+    `${signature}21210024${'fe800000000000000000000000000001'}${'20010db8000100020003000400050678'}dc0401bb`,
+  );
+  t.equal(v2('::1.2.3.4', '::').slice(32, 96), `${'0'.repeat(24)}01020304${'0'.repeat(32)}`);
+  // Of a client that is gone already nothing is known.
+  t.equal(proxyHeader('v1', {}).toString(), 'PROXY UNKNOWN\r\n');
+  t.equal(proxyHeader('v2', {}).toString('hex'), `${signature}21000000`);
+});
+
+t.test(
+  'the PROXY protocol is asked for by annotation, and a wrong word is a problem',
+  async (t) => {
+    const asked = serviceTable([service({ proxyProtocol: 'v2' })], BOARD);
+    t.equal(asked.listeners.get('10.43.0.9:80')?.proxyProtocol, 'v2');
+    t.same(asked.problems, []);
+    const wrong = serviceTable([service({ proxyProtocol: 'V3' })], BOARD);
+    t.equal(wrong.listeners.get('10.43.0.9:80')?.proxyProtocol, undefined);
+    t.match(wrong.problems, [
+      {
+        service: { namespace: 'default', name: 'web' },
+        reason: 'InvalidAnnotation',
+        message: /^annotation pier.local\/proxy-protocol is "V3", and may be "v1" or "v2"/,
+      },
+    ]);
+  },
+);

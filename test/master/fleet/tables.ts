@@ -145,6 +145,9 @@ t.test('desired state, as tables', async (t) => {
       preferLocal: true,
     });
     t.equal(outside({ loadBalancerClass: 'example.com/x' }).loadBalancer, undefined);
+    const annotations = { 'pier.local/proxy-protocol': 'v1' };
+    const told = { ...service, metadata: { ...service.metadata, annotations } };
+    t.equal(desiredService({ ...view, service: told }).proxyProtocol, 'v1');
     const other = { ...view, pods: [] };
     t.not(desiredService(other).digest, desired.digest);
     t.end();
