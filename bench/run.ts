@@ -14,6 +14,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   failover: () => import('./failover.ts'),
   store: () => import('./store.ts'),
   dns: () => import('./dns.ts'),
+  proxy: () => import('./proxy.ts'),
   scheduler: () => import('./scheduler.ts'),
   api: () => import('./api.ts'),
 };
