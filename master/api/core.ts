@@ -56,7 +56,11 @@ export class ObjectStorage {
 
   async read(resource: Resource, namespace: string, name: string): Promise<Stored | undefined> {
     const start = keyFor(resource, namespace, name);
-    const found = await this.storeOf(resource).range({ start });
+    const found = await this.storeOf(resource)
+      .range({ start })
+      .catch((error: unknown) => {
+        throw fromStore(error);
+      });
     const kv = found.kvs[0];
     return kv === undefined ? undefined : storedOf(resource, kv);
   }

@@ -10,6 +10,7 @@ import { CompactedError, FutureRevisionError } from '../store/store.ts';
 import type { Core } from './core.ts';
 import { splitStoreKey } from './resources.ts';
 import type { Selection } from './selection.ts';
+import { fromStore } from './store-errors.ts';
 import { type Stored, storedOf } from './stored.ts';
 
 export interface ListPage {
@@ -140,7 +141,7 @@ async function readPage<T>(
       throw new ExpiredTokenError(tokenOf(-1, at.start), error);
     }
     if (error instanceof FutureRevisionError) throw tooLargeRevision(at.revision, store.revision);
-    throw error;
+    throw fromStore(error);
   }
 }
 

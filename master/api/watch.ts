@@ -10,6 +10,7 @@ import { CompactedError, FutureRevisionError, type StoreEvent } from '../store/s
 import type { Core } from './core.ts';
 import { listObjects } from './list.ts';
 import type { Selection } from './selection.ts';
+import { fromStore } from './store-errors.ts';
 import { type Stored, storedOf } from './stored.ts';
 
 export type StoredEvent =
@@ -102,7 +103,7 @@ function openWatch<T>(open: () => T): T {
 function asExpired(error: unknown): unknown {
   if (error instanceof CompactedError) return expired(error.message);
   if (error instanceof FutureRevisionError) return expired(error.message);
-  return error;
+  return fromStore(error);
 }
 
 /** How this change looks through the selection; undefined when it is not seen at all. */

@@ -390,4 +390,8 @@ t.test('a full or closed store is told as such', async (t) => {
     code: 503,
     message: /the disk of the master is full: no room on/,
   });
+  await store.close();
+  const closed = { code: 503, message: /shutting down/ };
+  await t.rejects(client.get(RESOURCES.namespaces, '', 'a'), closed);
+  await t.rejects(client.list(RESOURCES.namespaces), closed);
 });
