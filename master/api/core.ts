@@ -5,6 +5,7 @@
 import type { Clock } from '../../protocol/clock.ts';
 import type { KubeObject } from '../../protocol/kinds/meta.ts';
 import { ApiError } from '../../protocol/status.ts';
+import type { Timers } from '../informer/timers.ts';
 import type { Compare, Store, TxnRequest, TxnResult } from '../store/store.ts';
 import type { AdmissionPlugin } from './admission.ts';
 import type { ServiceAllocator } from './allocator.ts';
@@ -25,6 +26,7 @@ export interface Core {
   readonly storage: ObjectStorage;
   readonly clock: Clock;
   readonly random: Randomness;
+  readonly timers: Timers;
   readonly allocator: ServiceAllocator;
   /** What the garbage collector can do beside Background. */
   readonly propagationPolicies: ReadonlySet<string>;

@@ -10,6 +10,7 @@ import { type Clock, systemClock } from '../../protocol/clock.ts';
 import type { KubeObject } from '../../protocol/kinds/meta.ts';
 import type { Binding, Pod } from '../../protocol/kinds/types.ts';
 import { ApiError, methodNotSupported, notFound } from '../../protocol/status.ts';
+import type { Timers } from '../informer/timers.ts';
 import { makeServiceAccountKey } from '../pki/service-account-key.ts';
 import type { Store } from '../store/store.ts';
 import type { AdmissionPlugin } from './admission.ts';
@@ -46,6 +47,8 @@ export interface RegistryOptions {
   readonly modules: readonly KindModule[];
   readonly clock?: Clock;
   readonly random?: Randomness;
+  /** For the bookmarks of watches. */
+  readonly timers?: Timers;
   /** What the garbage collector can do beside 'Background'. */
   readonly propagationPolicies?: readonly ('Foreground' | 'Orphan')[];
   /** Bytes of values that are kept parsed. */
@@ -70,6 +73,14 @@ export interface UpdateOptions extends WriteOptions {
   readonly triesMax?: number;
 }
 
+/** A bookmark that is due is no reason for a process to stay. */
+const BOOKMARK_TIMERS: Timers = {
+  after(delayMs, callback) {
+    const handle = setTimeout(callback, delayMs).unref();
+    return () => clearTimeout(handle);
+  },
+};
+
 /** Reads what is allocated already: call once before use. */
 export async function createRegistry(options: RegistryOptions): Promise<Registry> {
   const random = options.random ?? { uuid: () => randomUUID(), fraction: Math.random };
@@ -84,6 +95,7 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
     }),
     clock: options.clock ?? systemClock,
     random,
+    timers: options.timers ?? BOOKMARK_TIMERS,
     allocator: new ServiceAllocator({ random: () => random.fraction() }),
     propagationPolicies: new Set(['Background', ...(options.propagationPolicies ?? [])]),
     admission,

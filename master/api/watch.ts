@@ -69,8 +69,11 @@ async function* follow(
   );
   const close = (): void => watch.close();
   signal.addEventListener('abort', close, { once: true });
-  const timer = bookmarkMs > 0 ? setInterval(() => watch.requestProgress(), bookmarkMs) : undefined;
-  timer?.unref();
+  const mark = (): void => {
+    watch.requestProgress();
+    cancelMark = core.timers.after(bookmarkMs, mark);
+  };
+  let cancelMark = bookmarkMs > 0 ? core.timers.after(bookmarkMs, mark) : () => {};
   try {
     for await (const batch of watch) {
       const events: StoredEvent[] = [];
@@ -86,7 +89,7 @@ async function* follow(
   } catch (error) {
     throw asExpired(error);
   } finally {
-    clearInterval(timer);
+    cancelMark();
     signal.removeEventListener('abort', close);
     watch.close();
   }

@@ -99,6 +99,8 @@ export interface ControllersConfig {
   readonly timers?: Timers;
   /** What pods use, for autoscalers; without it they say that there are no metrics. */
   readonly metrics?: MetricsSource;
+  /** Makes the ends of events' names. */
+  readonly nextEventId?: () => string;
 }
 
 export interface RunningControllers {
@@ -140,7 +142,10 @@ export function startControllers(config: ControllersConfig): RunningControllers 
   ];
   const started = controllers.map((controller) => {
     const part = log.child({ part: controller.name });
-    const events = new ApiEventRecorder({ client, clock, log: part, component: controller.name });
+    const component = controller.name;
+    const nextId = config.nextEventId;
+    const own = nextId === undefined ? {} : { nextId };
+    const events = new ApiEventRecorder({ client, clock, log: part, component, ...own });
     return { events, runner: new Runner(controller, { client, clock, log: part, events, timers }) };
   });
   const ready = Promise.all([

@@ -10,6 +10,11 @@ export interface WalStoreOptions {
   readonly disk?: Disk;
   /** Random 32-bit numbers for the salts of new files. */
   readonly newSalt?: () => number;
+  /**
+   * Resolves in a later turn of the event loop (default: setImmediate): what arrives until then goes into the same
+   * commit. A simulation gives its own.
+   */
+  readonly nextTurn?: () => Promise<void>;
   /** The id of a cluster that is made now; ignored when the directory holds one. */
   readonly newClusterId?: () => string;
   readonly history?: HistoryLimits;

@@ -297,7 +297,8 @@ class OpenWalStore implements WalStore {
 
   async #run(): Promise<void> {
     // What arrives in the same turn of the event loop goes into the same commit.
-    await new Promise(setImmediate);
+    const { nextTurn = () => new Promise(setImmediate) } = this.#options;
+    await nextTurn();
     while (this.#queue.length > 0) {
       const error = await this.#commitGroup();
       if (this.#log.failure !== undefined) {
