@@ -78,12 +78,17 @@ interface RunnerOptions {
   readonly timers?: Timers;
 }
 
-/** Own writes that a cache has not shown after this long are no longer waited for. */
-const EXPECTATION_MS = 30_000;
+/**
+ * Own writes that a cache does not show after so many looks, each so long after the one before, are no longer waited
+ * for. Looks and not time: a master that stood still finds all time gone and its caches as they were before.
+ */
+const LOOKS_MAX = 3;
+const LOOK_MS = 10_000;
 
 interface Waiting {
   readonly expectations: readonly Expectation[];
-  readonly untilMs: number;
+  looksLeft: number;
+  nextLookMs: number;
 }
 
 export class Runner {
@@ -142,7 +147,12 @@ export class Runner {
     const waiting = this.#expected.get(key);
     if (waiting === undefined) return false;
     const unmet = waiting.expectations.some((expectation) => !this.#isMet(expectation));
-    if (unmet && this.#options.clock.monotonicMs() < waiting.untilMs) return true;
+    const nowMs = this.#options.clock.monotonicMs();
+    if (unmet && nowMs >= waiting.nextLookMs) {
+      waiting.looksLeft -= 1;
+      waiting.nextLookMs = nowMs + LOOK_MS;
+    }
+    if (unmet && waiting.looksLeft > 0) return true;
     if (unmet) {
       this.#options.log.warn({ key, part: this.#controller.name }, 'cache lags, going on');
     }
@@ -178,7 +188,7 @@ export class Runner {
       if (this.#isBlocked(key)) {
         this.#blocked.add(key);
         this.#queue.done(key);
-        this.#queue.addAfter(key, EXPECTATION_MS, nowMs);
+        this.#queue.addAfter(key, LOOK_MS, nowMs);
         continue;
       }
       this.#blocked.delete(key);
@@ -200,8 +210,9 @@ export class Runner {
       const actions = await this.#controller.reconcile(key, now, this.#failures.get(key));
       const outcome = await execute(this.#options, actions);
       if (outcome.expectations.length > 0) {
-        const untilMs = clock.monotonicMs() + EXPECTATION_MS;
-        this.#expected.set(key, { expectations: outcome.expectations, untilMs });
+        const { expectations } = outcome;
+        const nextLookMs = clock.monotonicMs() + LOOK_MS;
+        this.#expected.set(key, { expectations, looksLeft: LOOKS_MAX, nextLookMs });
       }
       if (outcome.requeueAfterMs !== undefined) {
         this.#queue.addAfter(key, outcome.requeueAfterMs, clock.monotonicMs());

@@ -2,11 +2,13 @@
 import t from 'tap';
 import { RESOURCES } from '../../../master/api/client.ts';
 import { ApiEventRecorder } from '../../../master/controllers/events.ts';
+import { type Controller, Runner, type Watch } from '../../../master/controllers/runner.ts';
 import { WorkQueue } from '../../../master/controllers/workqueue.ts';
 import { Informer } from '../../../master/informer/informer.ts';
 import { systemClock } from '../../../protocol/clock.ts';
 import type { Event, Pod } from '../../../protocol/kinds/types.ts';
 import { FakeApi, until } from '../../support/fake-api.ts';
+import { HandTime } from '../fleet/fixture.ts';
 import { log, pod } from './objects.ts';
 
 t.test('the work queue merges, delays and backs off', async (t) => {
@@ -78,4 +80,51 @@ t.test('events are counted, not repeated, and a noisy object is muted', async (t
   }
   await recorder.stop();
   t.equal((await events()).length, 23, 'a bucket of 25, of which 3 were used');
+});
+
+t.test('a master that stood still does not decide on the cache of before', async (t) => {
+  const time = new HandTime();
+  let isSeen = false;
+  let decisions = 0;
+  let touch = (): void => {};
+  let advance = (): void => {};
+  const watch: Watch = {
+    id: RESOURCES.pods,
+    whenSynced: async () => {},
+    subscribe(enqueue, onAdvance) {
+      touch = () => enqueue('key');
+      advance = onAdvance;
+      return () => {};
+    },
+    isMet: () => isSeen,
+  };
+  const controller: Controller = {
+    name: 'test',
+    workers: 1,
+    watches: [watch],
+    reconcile() {
+      decisions += 1;
+      return [{ type: 'create', id: RESOURCES.pods, object: pod(`made-${decisions}`) }];
+    },
+  };
+  const events = { record: () => {} };
+  const client = new FakeApi();
+  const runner = new Runner(controller, { client, clock: time, timers: time, log, events });
+  await runner.start();
+  touch();
+  await time.advance(1);
+  t.equal(decisions, 1);
+  time.freeze(60_000);
+  touch();
+  await time.advance(1);
+  t.equal(decisions, 1, 'its own write is not in the cache: time alone says nothing');
+  isSeen = true;
+  advance();
+  await time.advance(1);
+  t.equal(decisions, 2);
+  isSeen = false;
+  touch();
+  await time.advance(60_000);
+  t.ok(decisions > 2, 'a cache that never shows it is not waited for for ever');
+  await runner.stop();
 });
