@@ -15,7 +15,7 @@ function wholeNumber(min: number, max: number) {
 
 /**
  * An agent idles for months. Compiling only what is called, and with the optimizing compiler only what stays busy for seconds
- * (the budget is bytes of bytecode run, V8's own 132 KB), saves it 4 MiB: bench/README.md, "agent memory". Measured on Node 20 to 24; a V8
+ * (the budget is bytes of bytecode run, V8's own 132 KB), saves it 4 MiB: bench/README.md, "agent memory". Measured on Node 20; a V8
  * without such a flag says so on stderr and goes on.
  */
 function useLittleMemory(): void {
