@@ -80,9 +80,10 @@ interface RunnerOptions {
 
 /**
  * Own writes that a cache does not show after so many looks, each so long after the one before, are no longer waited
- * for. Looks and not time: a master that stood still finds all time gone and its caches as they were before.
+ * for; together five minutes, as Kubernetes' controllers wait (pkg/controller, ExpectationsTimeout). Looks and not time: a master
+ * that stood still finds all time gone and its caches as they were before.
  */
-const LOOKS_MAX = 3;
+const LOOKS_MAX = 30;
 const LOOK_MS = 10_000;
 
 interface Waiting {

@@ -33,6 +33,7 @@ export class Invariants {
   #pardonedUntilMs = 0;
   /** Uids of pods whose eviction was asked for. */
   readonly #evicting = new Set<string>();
+  readonly #nodeGoneMs = new Map<string, number>();
   /** By app: when one of its ready pods was last lost otherwise. */
   readonly #disruptedMs = new Map<string, number>();
 
@@ -55,6 +56,9 @@ export class Invariants {
         break;
       case 'batch/jobs':
         this.#checkJob(change);
+        break;
+      case 'core/nodes':
+        if (change.after === undefined) this.#noteNodeGone(change.before);
         break;
       default:
     }
@@ -98,9 +102,16 @@ export class Invariants {
     else if (this.#parts.isCalm) this.#checkAvailable(pod);
   }
 
+  #noteNodeGone(node: KubeObject | undefined): void {
+    this.#nodeGoneMs.set(node?.metadata?.name ?? '', this.#parts.nowMs());
+  }
+
   #checkFits(what: string, nodeName: string): void {
     const node: Node | undefined = this.#witness.get('core/nodes', '', nodeName);
     if (node === undefined) {
+      // As with kube-scheduler, a binding may be on its way while the node goes.
+      const goneMs = this.#nodeGoneMs.get(nodeName) ?? Number.NEGATIVE_INFINITY;
+      if (this.#parts.nowMs() - goneMs < this.#windowMs()) return;
       this.#broken(`${what} was bound to ${nodeName}, which does not exist`);
       return;
     }
@@ -263,6 +274,15 @@ export class Invariants {
   /** Somebody asks for the eviction of the pod. */
   willEvict(pod: Pod): void {
     this.#evicting.add(pod.metadata?.uid ?? '');
+  }
+
+  /** It was refused. Should the pod have been lost in the meantime, that was no eviction. */
+  notEvicted(pod: Pod): void {
+    const { uid = '', namespace = '', name = '', labels } = pod.metadata ?? {};
+    this.#evicting.delete(uid);
+    const now: Pod | undefined = this.#witness.get('core/pods', namespace, name);
+    if (now !== undefined && isHealthy(now)) return;
+    this.#disruptedMs.set(labels?.app ?? '', this.#parts.nowMs());
   }
 
   /** A ready pod stopped being so, and no eviction was the cause: budgets learn that a moment later. */

@@ -114,6 +114,7 @@ class Simulation {
       onViolence: () => this.#invariants.pardon(),
       onEvict: (pod) => this.#invariants.willEvict(pod),
       onEvicted: (pod) => this.#invariants.checkEvicted(pod),
+      onNotEvicted: (pod) => this.#invariants.notEvicted(pod),
     });
     this.#boards = this.#makeBoards();
   }

@@ -29,6 +29,7 @@ export interface UserParts {
   readonly onViolence: () => void;
   readonly onEvict: (pod: Pod) => void;
   readonly onEvicted: (pod: Pod) => void;
+  readonly onNotEvicted: (pod: Pod) => void;
 }
 
 /** Whatever has a pod template. */
@@ -452,6 +453,7 @@ export class Users {
       } catch (error) {
         // Two budgets never cover one pod here.
         if (!(error instanceof ApiError) || error.code !== 429) throw error;
+        this.#parts.onNotEvicted(pod);
         this.#parts.note(`evict ${name}: the budget says no`);
       }
     });
