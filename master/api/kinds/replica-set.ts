@@ -1,19 +1,9 @@
 /** ReplicaSet: so many pods of one template. Usually a Deployment's, one per revision. */
 import type { ReplicaSet } from '../../../protocol/kinds/types.ts';
 import type { KindModule } from '../kind.ts';
-import {
-  AGE,
-  ageCell,
-  containerNamesCell,
-  count,
-  imagesCell,
-  NAME,
-  nameCell,
-  selectorCell,
-  selectorText,
-  TEMPLATE_COLUMNS,
-} from './columns.ts';
+import { selectorCell, selectorText } from './columns.ts';
 import { defaultPodTemplate } from './defaults/pod-spec.ts';
+import { REPLICA_COLUMNS, replicaRow } from './replica-columns.ts';
 import { dropStatus, keepStatus } from './status.ts';
 import { podWarnings } from './unsupported.ts';
 import { validateObjectMeta } from './validate/meta.ts';
@@ -51,27 +41,8 @@ export const REPLICA_SET: KindModule<ReplicaSet> = {
     if ((set.metadata?.ownerReferences ?? []).some((owner) => owner.controller === true)) return [];
     return podWarnings('spec.template.spec', set.spec?.template?.spec);
   },
-  columns: [
-    NAME,
-    count('Desired', 'How many pods are wanted.'),
-    count('Current', 'How many pods there are.'),
-    count('Ready', 'How many pods are ready.'),
-    AGE,
-    ...TEMPLATE_COLUMNS,
-  ],
-  row(set, nowMs) {
-    const { spec, status } = set;
-    return [
-      nameCell(set),
-      spec?.replicas ?? 0,
-      status?.replicas ?? 0,
-      status?.readyReplicas ?? 0,
-      ageCell(set, nowMs),
-      containerNamesCell(spec?.template?.spec?.containers),
-      imagesCell(spec?.template?.spec?.containers),
-      selectorCell(spec?.selector),
-    ];
-  },
+  columns: REPLICA_COLUMNS,
+  row: (set, nowMs) => replicaRow(set, selectorCell(set.spec?.selector), nowMs),
   selectableFields: (set) => ({ 'status.replicas': String(set.status?.replicas ?? 0) }),
   scale: {
     get: ({ spec, status }) => ({

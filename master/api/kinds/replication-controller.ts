@@ -3,19 +3,9 @@ import type { ReplicationController } from '../../../protocol/kinds/types.ts';
 import { validateLabels } from '../../../protocol/selector.ts';
 import type { FieldError } from '../../../protocol/status.ts';
 import type { KindModule } from '../kind.ts';
-import {
-  AGE,
-  ageCell,
-  containerNamesCell,
-  count,
-  imagesCell,
-  labelsCell,
-  NAME,
-  nameCell,
-  selectorText,
-  TEMPLATE_COLUMNS,
-} from './columns.ts';
+import { labelsCell, selectorText } from './columns.ts';
 import { defaultPodTemplate } from './defaults/pod-spec.ts';
+import { REPLICA_COLUMNS, replicaRow } from './replica-columns.ts';
 import { dropStatus, keepStatus } from './status.ts';
 import { podWarnings } from './unsupported.ts';
 import { notNegative, required } from './validate/errors.ts';
@@ -56,27 +46,8 @@ export const REPLICATION_CONTROLLER: KindModule<ReplicationController> = {
     ...validateSpec(controller.spec ?? {}),
   ],
   warnings: (controller) => podWarnings('spec.template.spec', controller.spec?.template?.spec),
-  columns: [
-    NAME,
-    count('Desired', 'How many pods are wanted.'),
-    count('Current', 'How many pods there are.'),
-    count('Ready', 'How many pods are ready.'),
-    AGE,
-    ...TEMPLATE_COLUMNS,
-  ],
-  row(controller, nowMs) {
-    const { spec, status } = controller;
-    return [
-      nameCell(controller),
-      spec?.replicas ?? 0,
-      status?.replicas ?? 0,
-      status?.readyReplicas ?? 0,
-      ageCell(controller, nowMs),
-      containerNamesCell(spec?.template?.spec?.containers),
-      imagesCell(spec?.template?.spec?.containers),
-      labelsCell(spec?.selector),
-    ];
-  },
+  columns: REPLICA_COLUMNS,
+  row: (controller, nowMs) => replicaRow(controller, labelsCell(controller.spec?.selector), nowMs),
   selectableFields: (controller) => ({
     'status.replicas': String(controller.status?.replicas ?? 0),
   }),
