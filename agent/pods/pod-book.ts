@@ -105,9 +105,8 @@ export class PodBook {
       : undefined;
   }
 
-  /** When the words for a failed pull change. */
-  statusChangesAtMs(): number[] {
-    const nowMs = this.#clock.monotonicMs();
+  /** When the words for a failed pull change that the status of `nowMs` told. */
+  statusChangesAtMs(nowMs: number): number[] {
     return [...this.#memory.containers.values()]
       .flatMap(({ failure }) => (failure === undefined ? [] : [failure.atMs]))
       .map((atMs) => atMs + PULL_ERROR_SHOWN_MS)

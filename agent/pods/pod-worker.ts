@@ -221,7 +221,7 @@ export class PodWorker {
       else if (delay === undefined && this.#mayRun(step)) void this.#run(step);
     }
     this.#updateStatus(view);
-    this.#wakeAt([...wakeUps, ...this.#book.statusChangesAtMs()]);
+    this.#wakeAt([...wakeUps, ...this.#book.statusChangesAtMs(view.nowMs)]);
   }
 
   #wakeAt(wakeUps: readonly number[]): void {
