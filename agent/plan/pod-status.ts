@@ -12,6 +12,7 @@ import type {
   PodCondition,
   PodStatus,
 } from '../../protocol/kinds/types.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import type { Container } from '../runtime/runtime.ts';
 import { isSidecar } from './board-pod.ts';
 import { containerMemory, type Failure, newestContainers } from './memory.ts';
@@ -102,7 +103,7 @@ function conditions(
     newest: ReadonlyMap<string, Container>;
   },
 ): PodCondition[] {
-  const finished = phase === 'Succeeded' || phase === 'Failed';
+  const finished = hasEnded({ phase });
   // Kubernetes: a sidecar counts like a container of the pod.
   const unready = [...sidecars, ...mains].filter(({ ready }) => !ready).map(({ name }) => name);
   const notReady =

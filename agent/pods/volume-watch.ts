@@ -6,6 +6,7 @@ import { lstat, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import { limitedVolumes, overLimit } from '../plan/empty-dir.ts';
 import { EVICTED } from '../plan/pod-plan.ts';
 import { type PodDirectories, volumePath } from '../plan/volume-plan.ts';
@@ -64,10 +65,10 @@ export class VolumeWatch {
 
   async #measure(watched: WatchedPod): Promise<void> {
     const { pod, containers, status } = watched;
-    const ended = status?.phase === 'Succeeded' || status?.phase === 'Failed';
+    const ended = hasEnded(status);
     for (const volume of limitedVolumes(pod)) {
       const target = volumePath(this.#options.directories(pod.uid).data, volume.name);
-      if (ended && status.reason === EVICTED) {
+      if (ended && status?.reason === EVICTED) {
         // What it was evicted for goes at once, and not only with the pod.
         const isLeft = containers.every(({ state }) => state !== 'running');
         if (isLeft) await rm(target, { recursive: true, force: true });

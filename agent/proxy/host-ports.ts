@@ -4,6 +4,7 @@
  * A host port is open while the pod has its address and has not ended. It is forwarded like a service with one backend; a
  * service that has the port already keeps it. Pods on the board's own network need nothing: they listen themselves.
  */
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import { type BoardPod, isSidecar, podKey } from '../plan/board-pod.ts';
 import type { BoardPlace, ListenerSpec, ServiceProblem, ServiceTable } from './service-table.ts';
 
@@ -31,8 +32,7 @@ export function hostPortsOf(pods: Iterable<PodWithPorts>): HostPort[] {
   const ports: HostPort[] = [];
   for (const { pod, gone, status } of pods) {
     const podIp = status?.podIP ?? '';
-    const ended = status?.phase === 'Succeeded' || status?.phase === 'Failed';
-    if (podIp === '' || gone || ended || pod.spec.hostNetwork === true) continue;
+    if (podIp === '' || gone || hasEnded(status) || pod.spec.hostNetwork === true) continue;
     const sidecars = (pod.spec.initContainers ?? []).filter(isSidecar);
     for (const port of [...pod.spec.containers, ...sidecars].flatMap((one) => one.ports ?? [])) {
       const { containerPort = 0, hostPort = 0, hostIP = '', protocol = 'TCP' } = port;

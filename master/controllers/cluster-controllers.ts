@@ -2,7 +2,9 @@
  * Node lifecycle, address ranges, ended pods and namespaces as the runner drives them:
  * which changes touch which keys, and how a view is gathered. The decisions are in the pure files.
  */
+
 import type { Node } from '../../protocol/kinds/types.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import type { ApiClient, ResourceId } from '../api/client.ts';
 import { keyOf } from '../informer/informer.ts';
 import { BY_NODE, type SharedInformers } from '../informer/shared.ts';
@@ -119,10 +121,9 @@ export function podGarbageController(
     name: 'pod-garbage-collector',
     workers: 1,
     watches: [
-      watchOf(pods, ({ type, object }) => {
-        const phase = object.status?.phase;
-        return type !== 'deleted' && (phase === 'Succeeded' || phase === 'Failed') ? [CLUSTER] : [];
-      }),
+      watchOf(pods, ({ type, object }) =>
+        type !== 'deleted' && hasEnded(object.status) ? [CLUSTER] : [],
+      ),
     ],
     reconcile: () =>
       reconcileEndedPods(pods.list(), terminatedPodsMax, (uid) => times.firstSeenMs(uid) ?? 0),

@@ -5,7 +5,9 @@
  * boards are without an available pod (without `maxSurge` the new pod is made when the old one is gone); a board that
  * does not answer holds up nobody. Source: Kubernetes' documentation of DaemonSet and its rolling update.
  */
+
 import type { ControllerRevision, DaemonSet, Node, Pod } from '../../protocol/kinds/types.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import { RESOURCES } from '../api/client.ts';
 import type { Action, Now } from './actions.ts';
 import { type Eligibility, eligibility, nodeOf, specFor } from './daemon-nodes.ts';
@@ -167,8 +169,7 @@ function doubled({ view, isAvailable }: Context, { pods, fresh, old }: Place): P
 /** A daemon does not end by itself: what has ended makes room for another one. */
 function ended({ view, now }: Context, { pods }: Place, waits: Action[]): Pod[] {
   return pods.filter((pod) => {
-    const isOver = pod.status?.phase === 'Failed' || pod.status?.phase === 'Succeeded';
-    if (!isOver || pod.metadata?.deletionTimestamp !== undefined) return false;
+    if (!hasEnded(pod.status) || pod.metadata?.deletionTimestamp !== undefined) return false;
     const sinceMs = view.times.firstSeenMs(pod.metadata?.uid ?? '') ?? now.monotonicMs;
     const delayMs = sinceMs + FAILED_STAYS_MS - now.monotonicMs;
     if (delayMs <= 0) return true;

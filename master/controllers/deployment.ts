@@ -5,7 +5,9 @@
  * per call, and each step keeps the bounds of deployment-rollout.ts. Source: Kubernetes'
  * documentation of Deployments.
  */
+
 import type { Deployment, Pod, ReplicaSet } from '../../protocol/kinds/types.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import { RESOURCES } from '../api/client.ts';
 import type { Action, Now } from './actions.ts';
 import {
@@ -151,9 +153,7 @@ function nextStep(view: DeploymentView, sets: Sets): Step {
 
 function hasOldPods(view: DeploymentView, newSet: ReplicaSet | undefined): boolean {
   return view.pods.some((pod) => {
-    const phase = pod.status?.phase;
-    const isRunning = phase !== 'Succeeded' && phase !== 'Failed';
-    return isRunning && controllerOf(pod)?.uid !== newSet?.metadata?.uid;
+    return !hasEnded(pod.status) && controllerOf(pod)?.uid !== newSet?.metadata?.uid;
   });
 }
 

@@ -1,13 +1,17 @@
 /** PodDisruptionBudgets as the runner drives them: which changes touch which budgets, and how a view is gathered. */
-import type { KubeObject } from '../../protocol/kinds/meta.ts';
+import type { KubeObject, ObjectMeta } from '../../protocol/kinds/meta.ts';
 import type { Pod } from '../../protocol/kinds/types.ts';
 import { matchesLabelSelector } from '../../protocol/selector.ts';
-import { type Informer, keyOf } from '../informer/informer.ts';
+import { type Change, type Informer, keyOf } from '../informer/informer.ts';
 import { BY_NAMESPACE, type SharedInformers } from '../informer/shared.ts';
 import { type DisruptionView, reconcileDisruption } from './disruption.ts';
 import { FirstSeen } from './observed-times.ts';
 import { controllerOf } from './pods.ts';
 import { type Controller, watchOf } from './runner.ts';
+
+interface Templated extends KubeObject {
+  readonly spec?: { readonly template?: { readonly metadata?: ObjectMeta } };
+}
 
 export function disruptionController(informers: SharedInformers): Controller {
   const { podDisruptionBudgets: budgets, pods, replicaSets, statefulSets, deployments } = informers;
@@ -21,6 +25,9 @@ export function disruptionController(informers: SharedInformers): Controller {
       .map(keyOf);
   const keysOfPod = ({ metadata }: Pod): string[] =>
     keysOf(metadata?.namespace ?? '', metadata?.labels ?? {});
+  /** The pods that a set makes have the labels of its template. */
+  const keysOfTemplate = ({ object }: Change<Templated>): string[] =>
+    keysOf(object.metadata?.namespace ?? '', object.spec?.template?.metadata?.labels ?? {});
 
   return {
     name: 'disruption-controller',
@@ -35,18 +42,10 @@ export function disruptionController(informers: SharedInformers): Controller {
           ? [...keysOfPod(change.object), ...keysOfPod(change.previous)]
           : keysOfPod(change.object),
       ),
-      watchOf(replicaSets, ({ object }) =>
-        keysOf(object.metadata?.namespace ?? '', object.spec?.template?.metadata?.labels ?? {}),
-      ),
-      watchOf(replicationControllers, ({ object }) =>
-        keysOf(object.metadata?.namespace ?? '', object.spec?.template?.metadata?.labels ?? {}),
-      ),
-      watchOf(statefulSets, ({ object }) =>
-        keysOf(object.metadata?.namespace ?? '', object.spec?.template?.metadata?.labels ?? {}),
-      ),
-      watchOf(deployments, ({ object }) =>
-        keysOf(object.metadata?.namespace ?? '', object.spec?.template?.metadata?.labels ?? {}),
-      ),
+      watchOf(replicaSets, keysOfTemplate),
+      watchOf(replicationControllers, keysOfTemplate),
+      watchOf(statefulSets, keysOfTemplate),
+      watchOf(deployments, keysOfTemplate),
     ],
     reconcile(key, now) {
       const budget = budgets.getByKey(key);

@@ -6,6 +6,7 @@
  * wrote for a Service without a selector are mirrored. Slices of other makers are never touched. Source: Kubernetes'
  * documentation of EndpointSlices.
  */
+
 import type { ObjectMeta } from '../../protocol/kinds/meta.ts';
 import type {
   DiscoveryV1EndpointPort,
@@ -16,6 +17,7 @@ import type {
   Pod,
   Service,
 } from '../../protocol/kinds/types.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import { matchesLabelSelector } from '../../protocol/selector.ts';
 import { RESOURCES } from '../api/client.ts';
 import type { Action } from './actions.ts';
@@ -136,8 +138,8 @@ function groupsOfPods(service: Service, pods: readonly Pod[]): Group[] {
   const matchLabels = service.spec?.selector ?? {};
   const groups = new Map<string, Group>();
   for (const pod of pods) {
-    const { podIP = '', phase } = pod.status ?? {};
-    if (podIP === '' || phase === 'Succeeded' || phase === 'Failed') continue;
+    const podIP = pod.status?.podIP ?? '';
+    if (podIP === '' || hasEnded(pod.status)) continue;
     if (!matchesLabelSelector({ matchLabels }, pod.metadata?.labels ?? {})) continue;
     const ports = portsFor(service, pod);
     if (ports.length === 0 && (service.spec?.ports ?? []).length > 0) continue;

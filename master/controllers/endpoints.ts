@@ -6,6 +6,7 @@
  * equal objects. Services without a selector keep the Endpoints that people wrote. Source:
  * Kubernetes' documentation of Services.
  */
+
 import type {
   EndpointAddress,
   EndpointPort,
@@ -15,6 +16,7 @@ import type {
   Service,
   ServicePort,
 } from '../../protocol/kinds/types.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import { matchesLabelSelector } from '../../protocol/selector.ts';
 import { RESOURCES } from '../api/client.ts';
 import type { Action } from './actions.ts';
@@ -142,8 +144,7 @@ function subsetOf(ports: EndpointPort[], members: readonly Member[]): EndpointSu
 }
 
 function isListed(pod: Pod, includesNotReady: boolean): boolean {
-  const phase = pod.status?.phase;
-  if ((pod.status?.podIP ?? '') === '' || phase === 'Succeeded' || phase === 'Failed') return false;
+  if ((pod.status?.podIP ?? '') === '' || hasEnded(pod.status)) return false;
   return includesNotReady || pod.metadata?.deletionTimestamp === undefined;
 }
 

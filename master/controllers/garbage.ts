@@ -8,8 +8,10 @@
  * - `foregroundDeletion` and `orphan` finalizers are honoured for owners of the watched kinds.
  * - Of the pods that ended, only the newest `terminatedPodsMax` stay.
  */
+
 import type { KubeObject, OwnerReference } from '../../protocol/kinds/meta.ts';
 import type { Pod } from '../../protocol/kinds/types.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import { RESOURCES, type ResourceId } from '../api/client.ts';
 import type { Action, OwnerCheck } from './actions.ts';
 
@@ -153,7 +155,7 @@ export function reconcileEndedPods(
   firstSeenMs: (uid: string) => number,
 ): Action[] {
   const ended = pods
-    .filter((pod) => pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed')
+    .filter(({ status }) => hasEnded(status))
     .filter((pod) => pod.metadata?.deletionTimestamp === undefined)
     .sort(
       (a, b) =>

@@ -6,7 +6,9 @@
  * counts as using nothing when scaling up and not at all otherwise; none of this may turn the direction round. Source:
  * Kubernetes' "Horizontal Pod Autoscaling", "Algorithm details".
  */
+
 import type { Container, MetricTarget, Pod } from '../../protocol/kinds/types.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import { milliValue, quantityOfBytes, quantityOfMilli } from '../../protocol/quantity.ts';
 
 /** After its start a pod is busy with itself: so long its CPU counts only when measured after it became ready. */
@@ -133,8 +135,7 @@ function sorted(question: MetricQuestion, samples: readonly PodSample[], nowMs: 
   for (const sample of samples) {
     const { pod } = sample;
     const phase = pod.status?.phase;
-    if (pod.metadata?.deletionTimestamp !== undefined) continue;
-    if (phase === 'Failed' || phase === 'Succeeded') continue;
+    if (pod.metadata?.deletionTimestamp !== undefined || hasEnded(pod.status)) continue;
     const request = question.target.averageUtilization === undefined ? 0 : requestOf(pod, question);
     const usage = usageOf(sample, question);
     if (phase !== 'Running') unready.push({ usage: 0, request });

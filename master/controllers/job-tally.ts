@@ -6,7 +6,9 @@
  * `uncountedTerminatedPods`, then the finalizer goes, then the uid becomes a number. For an Indexed Job the set of
  * completed indexes is count enough.
  */
+
 import type { Job, JobStatus, Pod } from '../../protocol/kinds/types.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import { type FailurePolicyMatch, matchFailurePolicy } from './job-failure-policy.ts';
 import { parseIndexes } from './job-indexes.ts';
 import { isPodActive, isPodReady } from './pods.ts';
@@ -100,10 +102,7 @@ export function tallyJob(job: Job, pods: readonly Pod[]): JobTally {
     toRelease: counts.toRelease,
     active,
     terminating: pods.filter(
-      (pod) =>
-        pod.metadata?.deletionTimestamp !== undefined &&
-        pod.status?.phase !== 'Succeeded' &&
-        pod.status?.phase !== 'Failed',
+      (pod) => pod.metadata?.deletionTimestamp !== undefined && !hasEnded(pod.status),
     ),
     ready: active.filter(isPodReady).length,
     fatal: counts.fatal,

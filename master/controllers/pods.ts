@@ -2,7 +2,9 @@
  * What controllers ask about pods: active, ready, available, whose they are, and which go first.
  * Pure.
  */
+
 import type { ObjectMeta, OwnerReference, Pod } from '../../protocol/kinds/types.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 
 /**
  * Monotonic times at which this master first saw something of a pod. After a restart they begin
@@ -22,10 +24,7 @@ export function controllerOf(object: { metadata?: ObjectMeta }): OwnerReference 
 }
 
 export function isPodActive(pod: Pod): boolean {
-  const phase = pod.status?.phase;
-  return (
-    phase !== 'Succeeded' && phase !== 'Failed' && pod.metadata?.deletionTimestamp === undefined
-  );
+  return !hasEnded(pod.status) && pod.metadata?.deletionTimestamp === undefined;
 }
 
 export function isPodReady(pod: Pod): boolean {

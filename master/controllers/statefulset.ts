@@ -5,6 +5,7 @@
  * API (of a board that died too: until it returns, or somebody says that it is off); with OrderedReady each pod waits
  * for those below it, and at most one is missing on purpose. Source: Kubernetes' documentation of StatefulSet.
  */
+
 import type {
   ControllerRevision,
   PersistentVolumeClaim,
@@ -13,6 +14,7 @@ import type {
   StatefulSet,
   StatefulSetStatus,
 } from '../../protocol/kinds/types.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import { RESOURCES } from '../api/client.ts';
 import type { Action, Announcement, Now } from './actions.ts';
 import type { EventTarget } from './events.ts';
@@ -185,7 +187,7 @@ function fill(context: Context): Action[] | undefined {
   for (const { ordinal, pod } of context.slots) {
     if (pod === undefined) {
       actions.push(...createWithClaims(context, ordinal));
-    } else if (hasEnded(pod) && pod.metadata?.deletionTimestamp === undefined) {
+    } else if (hasEnded(pod.status) && pod.metadata?.deletionTimestamp === undefined) {
       actions.push(...recreate(context, pod));
     } else if (context.isHealthy(pod)) {
       continue;
@@ -196,10 +198,6 @@ function fill(context: Context): Action[] | undefined {
     if (context.isOrdered) return actions;
   }
   return actions.length > 0 ? actions : undefined;
-}
-
-function hasEnded({ status }: Pod): boolean {
-  return status?.phase === 'Failed' || status?.phase === 'Succeeded';
 }
 
 /** With OrderedReady the highest goes first, when all below it are healthy. */

@@ -5,6 +5,7 @@
  * a claim that waits for its first pod gets a volume on the board of that pod; a claim that a pod uses stays, and so does a
  * volume that is bound. The directory of a volume is removed only when its claim is known to be gone (`isClaimGone`).
  */
+
 import type {
   Node,
   PersistentVolume,
@@ -12,9 +13,9 @@ import type {
   Pod,
   StorageClass,
 } from '../../protocol/kinds/types.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import { RESOURCES } from '../api/client.ts';
 import { deepEqual } from '../api/equal.ts';
-import { isTerminal } from '../scheduler/pod-info.ts';
 import { findVolume, isDelayed, isKeptFor, mismatch } from '../volumes/binding.ts';
 import {
   awaitsRemoval,
@@ -64,7 +65,7 @@ export function reconcileClaim(view: ClaimView): Action[] {
 /** A pod that is going may still write; one that has ended does not. */
 function unprotectClaim({ claim, users }: ClaimView): Action[] {
   const { finalizers = [], namespace = '', name = '', resourceVersion } = claim.metadata ?? {};
-  const isUsed = users.some((pod) => (pod.spec?.nodeName ?? '') !== '' && !isTerminal(pod));
+  const isUsed = users.some((pod) => (pod.spec?.nodeName ?? '') !== '' && !hasEnded(pod.status));
   if (isUsed || !finalizers.includes(PVC_PROTECTION)) return [];
   const others = finalizers.filter((one) => one !== PVC_PROTECTION);
   const metadata = { finalizers: others, resourceVersion };
@@ -79,7 +80,7 @@ function unprotectClaim({ claim, users }: ClaimView): Action[] {
 function selectedNode(users: readonly Pod[]): string | undefined {
   const nameOf = ({ metadata }: Pod): string => metadata?.name ?? '';
   return users
-    .filter((pod) => (pod.spec?.nodeName ?? '') !== '' && !isTerminal(pod))
+    .filter((pod) => (pod.spec?.nodeName ?? '') !== '' && !hasEnded(pod.status))
     .sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))
     .at(0)?.spec?.nodeName;
 }
@@ -173,7 +174,9 @@ function lost(claim: PersistentVolumeClaim, reason: string, message: string): Ac
 
 /** The claim waits for a pod, or for that pod's board. */
 function wait({ claim, users }: ClaimView): Action {
-  const waiting = users.filter((pod) => !isTerminal(pod)).map(({ metadata }) => metadata?.name);
+  const waiting = users
+    .filter((pod) => !hasEnded(pod.status))
+    .map(({ metadata }) => metadata?.name);
   const [first] = waiting.sort();
   return first === undefined
     ? tell(

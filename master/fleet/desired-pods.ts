@@ -7,6 +7,7 @@
  *   and whose claims have no volumes yet.
  * - Status, resourceVersion and managedFields are not part of it: their changes change no digest.
  */
+
 import type {
   ConfigMap,
   Container,
@@ -17,6 +18,7 @@ import type {
   Volume,
 } from '../../protocol/kinds/types.ts';
 import { type DesiredPod, type Manifest, MESSAGE_VERSION } from '../../protocol/messages.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import { deepEqual } from '../api/equal.ts';
 import { desiredClaims, isHeldBack, type StorageView, volumesToRemove } from './desired-volumes.ts';
 
@@ -82,8 +84,7 @@ export function desiredOfNode(view: NodeView): NodeDesired {
 
 /** True unless the master ended the pod while the board still ran it. */
 export function belongsInManifest(pod: Pod): boolean {
-  const phase = pod.status?.phase;
-  if (phase !== 'Succeeded' && phase !== 'Failed') return true;
+  if (!hasEnded(pod.status)) return true;
   const statuses: ContainerStatus[] = pod.status?.containerStatuses ?? [];
   return statuses.length > 0 && statuses.every(({ state }) => state?.terminated !== undefined);
 }

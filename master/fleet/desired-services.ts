@@ -5,6 +5,7 @@
  * Endpoints come from the Endpoints object. A pod that is being deleted is no longer there; while it still
  * answers it is added as `terminating`, so that boards let open connections to it end in peace.
  */
+
 import type {
   EndpointAddress,
   EndpointPort,
@@ -23,6 +24,7 @@ import {
   type ServiceEndpoint,
   type ServicePort,
 } from '../../protocol/messages.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import { matchesLabelSelector } from '../../protocol/selector.ts';
 import { targetPortOf } from '../controllers/endpoints.ts';
 import { isBoardsLoadBalancer } from '../controllers/load-balancer.ts';
@@ -161,7 +163,7 @@ function terminating(view: ServiceView, listed: ReadonlySet<string>): ServiceEnd
   for (const pod of pods) {
     const ip = pod.status?.podIP ?? '';
     if (pod.metadata?.deletionTimestamp === undefined || ip === '' || listed.has(ip)) continue;
-    if (pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed') continue;
+    if (hasEnded(pod.status)) continue;
     if (!matchesLabelSelector({ matchLabels }, pod.metadata.labels ?? {})) continue;
     const ports: Record<string, number> = {};
     for (const port of service.spec?.ports ?? []) {

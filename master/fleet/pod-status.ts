@@ -9,11 +9,13 @@
  * While a board is silent the node lifecycle controller marks its pods not ready; it may do so a moment after the board is
  * back and has reported. So the last report of each pod is kept, and told again as long as the API disagrees.
  */
+
 import type { Logger } from 'pino';
 import { type Clock, rfc3339 } from '../../protocol/clock.ts';
 import { decodeMessage } from '../../protocol/codec.ts';
 import type { Node, Pod, PodCondition, PodStatus } from '../../protocol/kinds/types.ts';
 import { PodReport } from '../../protocol/messages.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import { ApiError } from '../../protocol/status.ts';
 import { type ApiClient, RESOURCES } from '../api/client.ts';
 import { deepEqual } from '../api/equal.ts';
@@ -84,10 +86,6 @@ function isReady(node: Node | undefined): boolean {
   return (node?.status?.conditions ?? []).some(
     ({ type, status }) => type === 'Ready' && status === 'True',
   );
-}
-
-function hasEnded(status: PodStatus): boolean {
-  return status.phase === 'Succeeded' || status.phase === 'Failed';
 }
 
 export class PodStatusWriter {

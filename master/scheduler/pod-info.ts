@@ -2,6 +2,7 @@
  * A pod as the scheduler sees it: everything that filters and scores need, computed once. Pure.
  * Also the list of fields that the scheduler does not honour yet, so that the API can say so.
  */
+
 import type {
   LabelSelector,
   Pod,
@@ -94,11 +95,6 @@ export interface PodInfo {
   readonly shapeKey: string;
   /** No host ports, no claims, no spread, no pod affinity, no preferences of its own. */
   readonly isPlain: boolean;
-}
-
-/** Has the pod ended for good? Then it takes nothing any more. */
-export function isTerminal(pod: Pod): boolean {
-  return pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
 }
 
 export function compilePod(pod: Pod, resources: ResourceIndex): PodInfo {

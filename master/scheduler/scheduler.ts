@@ -8,9 +8,11 @@
  * pod gets PodScheduled=False and an event, may push out pods of lower priority, and waits for something that could
  * help it.
  */
+
 import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
 import type { Node, Pod, PodDisruptionBudget } from '../../protocol/kinds/types.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import { ApiError } from '../../protocol/status.ts';
 import type { ApiClient } from '../api/client.ts';
 import type { EventRecorder } from '../controllers/events.ts';
@@ -18,7 +20,7 @@ import type { Change } from '../informer/informer.ts';
 import type { SharedInformers } from '../informer/shared.ts';
 import { systemTimers, type Timers } from '../informer/timers.ts';
 import { type PlacedPod, scheduleBatch } from './batch.ts';
-import { compilePod, isTerminal, type PodInfo } from './pod-info.ts';
+import { compilePod, type PodInfo } from './pod-info.ts';
 import { type Budget, findPreemption } from './preemption.ts';
 import { SchedulingQueue } from './queue.ts';
 import { explain, type NodeExplanation, type Unschedulable } from './schedule.ts';
@@ -150,7 +152,7 @@ export class Scheduler {
     const { type, object } = change;
     const uid = object.metadata?.uid ?? '';
     const key = keyOfPod(object);
-    if (type === 'deleted' || isTerminal(object)) {
+    if (type === 'deleted' || hasEnded(object.status)) {
       this.#queue.remove(key);
       this.#assumed.delete(uid);
       this.#nominations.delete(uid);

@@ -6,10 +6,12 @@
  * `pods`; a pod is counted on at most one node; pods whose node is not known yet wait in
  * `homeless`.
  */
+
 import type { Node, Pod, Taint } from '../../protocol/kinds/types.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import { Columns } from './columns.ts';
 import { FastPath } from './fast-path.ts';
-import { compilePod, isTerminal, type PodInfo } from './pod-info.ts';
+import { compilePod, type PodInfo } from './pod-info.ts';
 import { nodeAllocatable, ResourceIndex } from './resources.ts';
 import { conditionTaints } from './taints.ts';
 import { VolumeCatalog } from './volume-catalog.ts';
@@ -165,7 +167,7 @@ export class ClusterSnapshot {
     const uid = pod.metadata?.uid ?? '';
     const nodeName = pod.spec?.nodeName ?? '';
     this.removePod(uid);
-    if (nodeName === '' || isTerminal(pod)) return;
+    if (nodeName === '' || hasEnded(pod.status)) return;
     this.assume(compilePod(pod, this.resources), nodeName);
   }
 

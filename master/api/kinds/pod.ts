@@ -2,7 +2,9 @@
  * Pod: containers that share a network and volumes on one board. Defaults and cells here; the rules for its
  * fields are in validate/pod-spec.ts, what is stored but not honoured yet in unsupported.ts.
  */
+
 import type { Pod, PodCondition } from '../../../protocol/kinds/types.ts';
+import { hasEnded } from '../../../protocol/pod-phase.ts';
 import type { KindModule } from '../kind.ts';
 import { AGE, NAME, text } from './columns.ts';
 import { defaultPodSpec } from './defaults/pod-spec.ts';
@@ -78,8 +80,7 @@ export const POD: KindModule<Pod> = {
   }),
   gracePeriodSeconds(pod, requested) {
     // No containers run before the pod has a board, nor after its end: nothing to wait for.
-    const phase = pod.status?.phase;
-    if (!pod.spec?.nodeName || phase === 'Succeeded' || phase === 'Failed') return 0;
+    if (!pod.spec?.nodeName || hasEnded(pod.status)) return 0;
     const seconds = requested ?? pod.spec.terminationGracePeriodSeconds ?? 30;
     // Kubernetes: a negative period is an accident of old clients and means the shortest.
     return seconds < 0 ? 1 : seconds;

@@ -1,4 +1,5 @@
 /** What one object counts towards a ResourceQuota, and whether the quota's scopes hold for it. Pure. */
+
 import type { KubeObject } from '../../../protocol/kinds/meta.ts';
 import type {
   PersistentVolumeClaim,
@@ -7,6 +8,7 @@ import type {
   ScopedResourceSelectorRequirement,
   Service,
 } from '../../../protocol/kinds/types.ts';
+import { hasEnded } from '../../../protocol/pod-phase.ts';
 import { qosClass } from '../kinds/qos-class.ts';
 import { type Amounts, only, podAmounts, sum } from './amounts.ts';
 
@@ -57,7 +59,7 @@ export function usageOf(resource: Counted, object: KubeObject): Amounts {
 
 /** A pod that has ended holds nothing. */
 function podUsage({ spec = { containers: [] }, status }: Pod): Amounts {
-  if (status?.phase === 'Succeeded' || status?.phase === 'Failed') return {};
+  if (hasEnded(status)) return {};
   const result: Record<string, string> = { pods: '1' };
   for (const [name, quantity] of Object.entries(podAmounts(spec, 'requests'))) {
     result[`requests.${name}`] = quantity;

@@ -2,12 +2,14 @@
  * Cells of a pod, as `kubectl get pods` shows them: STATUS is one word drawn from phase, reasons and the states of
  * the containers, with the rules of Kubernetes' own printer.
  */
+
 import type {
   Container,
   ContainerStatus,
   Pod,
   PodCondition,
 } from '../../../../protocol/kinds/types.ts';
+import { hasEnded } from '../../../../protocol/pod-phase.ts';
 import type { Cell } from '../../kind.ts';
 import { ageCell, NONE, nameCell } from '../columns.ts';
 import { ageSince } from '../human-duration.ts';
@@ -67,9 +69,8 @@ function summary(pod: Pod): Summary {
   const initializing = addInitContainers(pod, found);
   if (!initializing || isTrue(conditions, 'Initialized')) addContainers(pod, found);
   if (pod.metadata?.deletionTimestamp !== undefined) {
-    const ended = phase === 'Succeeded' || phase === 'Failed';
     if (pod.status?.reason === NODE_LOST) found.word = 'Unknown';
-    else if (!ended) found.word = 'Terminating';
+    else if (!hasEnded(pod.status)) found.word = 'Terminating';
   }
   return found;
 }
