@@ -171,7 +171,7 @@ t.test('a watch gets events, and an informer lives over restarts of the master',
   await informer.start();
   await until('the informer has the first', () => names().includes('first'));
   for (const round of ['a', 'b']) {
-    await one.server.close(200);
+    await one.close();
     one = await startApi({ store, port, pki: one.pki });
     await one.call('POST', CONFIG_MAPS, { body: configMapOf(`after-${round}`) });
     await one.call('DELETE', `${CONFIG_MAPS}/first`);
