@@ -17,7 +17,7 @@ export interface Selecting extends KubeObject {
 
 /** The keys of those in the object's namespace that select its labels. */
 export function keysSelecting<T extends Selecting>(
-  candidates: Informer<T>,
+  candidates: Pick<Informer<T>, 'byIndex'>,
   object: KubeObject,
 ): string[] {
   const { labels = {}, namespace = '' } = object.metadata ?? {};
@@ -36,7 +36,7 @@ export function ownerKey(object: KubeObject, kind: string): string | undefined {
 
 /** The owner of `kind` that an object has, or those that would adopt it. */
 export function ownerKeys<T extends Selecting>(
-  owners: Informer<T>,
+  owners: Pick<Informer<T>, 'byIndex'>,
   kind: string,
   object: KubeObject,
 ): string[] {

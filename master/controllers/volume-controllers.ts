@@ -7,7 +7,7 @@ import { ApiError } from '../../protocol/status.ts';
 import { type ApiClient, RESOURCES } from '../api/client.ts';
 import { joinKey, keyOf } from '../informer/informer.ts';
 import { BY_CLAIM, type SharedInformers } from '../informer/shared.ts';
-import { claimNames } from '../volumes/binding.ts';
+import { boardOf, claimNames } from '../volumes/binding.ts';
 import { isReachableFrom } from '../volumes/local-path.ts';
 import type { Action } from './actions.ts';
 import { versionsOf } from './keys.ts';
@@ -50,11 +50,7 @@ export function volumeController(informers: SharedInformers, client: ApiClient):
     const isDecided = volume.status?.phase === 'Released' || volume.status?.phase === 'Failed';
     const isClaimGone =
       uid !== '' && !isSeen && (isDecided || (await isGone(client, namespace, name, uid)));
-    const hasBoard = nodes
-      .list()
-      .some(({ metadata }) =>
-        isReachableFrom(volume, { name: metadata?.name ?? '', labels: metadata?.labels ?? {} }),
-      );
+    const hasBoard = nodes.list().some((node) => isReachableFrom(volume, boardOf(node)));
     return reconcileVolume({ volume, claim, isClaimGone, hasBoard });
   }
 

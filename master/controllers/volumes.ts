@@ -16,7 +16,7 @@ import type {
 import { hasEnded } from '../../protocol/pod-phase.ts';
 import { RESOURCES } from '../api/client.ts';
 import { deepEqual } from '../api/equal.ts';
-import { findVolume, isDelayed, isKeptFor, mismatch } from '../volumes/binding.ts';
+import { boardOf, findVolume, isDelayed, isKeptFor, mismatch } from '../volumes/binding.ts';
 import {
   awaitsRemoval,
   isLocalPath,
@@ -56,7 +56,7 @@ export function reconcileClaim(view: ClaimView): Action[] {
   // A volume that was made for the claim, or that somebody keeps for it, needs no pod.
   if (kept !== undefined && mismatch(kept, claim) === undefined) return bind(claim, kept, selected);
   if (isWaiting && node === undefined) return [wait(view)];
-  const board = isWaiting ? boardOf(node) : undefined;
+  const board = isWaiting && node !== undefined ? boardOf(node) : undefined;
   const found = findVolume(claim, view.volumes, board);
   if (found !== undefined) return bind(claim, found, selected);
   return provision(view, isWaiting ? node : undefined);
@@ -83,10 +83,6 @@ function selectedNode(users: readonly Pod[]): string | undefined {
     .filter((pod) => (pod.spec?.nodeName ?? '') !== '' && !hasEnded(pod.status))
     .sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))
     .at(0)?.spec?.nodeName;
-}
-
-function boardOf(node: Node | undefined) {
-  return { name: node?.metadata?.name ?? '', labels: node?.metadata?.labels ?? {} };
 }
 
 /** Somebody chose the volume: the claim itself, or this controller a moment ago. */

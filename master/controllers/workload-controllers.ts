@@ -10,7 +10,7 @@ import type {
   ReplicationController,
 } from '../../protocol/kinds/types.ts';
 import { matchesLabelSelector } from '../../protocol/selector.ts';
-import { joinKey, keyOf, splitKey } from '../informer/informer.ts';
+import { type Informer, joinKey, keyOf, splitKey } from '../informer/informer.ts';
 import { BY_NAMESPACE, BY_OWNER_UID, type SharedInformers } from '../informer/shared.ts';
 import type { Action, Now } from './actions.ts';
 import { reconcileDeployment } from './deployment.ts';
@@ -104,17 +104,10 @@ export function asReplicaSet({ spec, ...rest }: ReplicationController): ReplicaS
 
 export function replicationController(informers: SharedInformers, times: PodTimes): Controller {
   const { replicationControllers, pods } = informers;
-  const keysOfPod = (pod: Pod): string[] => {
-    const key = ownerKey(pod, REPLICATION_CONTROLLER.kind);
-    if (key !== undefined) return [key];
-    if (controllerOf(pod) !== undefined) return [];
-    return replicationControllers
-      .byIndex(BY_NAMESPACE, pod.metadata?.namespace ?? '')
-      .filter((one) =>
-        matchesLabelSelector(asReplicaSet(one).spec?.selector, pod.metadata?.labels ?? {}),
-      )
-      .map(keyOf);
+  const asSets: Pick<Informer<ReplicaSet>, 'byIndex'> = {
+    byIndex: (index, value) => replicationControllers.byIndex(index, value).map(asReplicaSet),
   };
+  const keysOfPod = (pod: Pod): string[] => ownerKeys(asSets, REPLICATION_CONTROLLER.kind, pod);
   return {
     name: 'replication-controller',
     workers: WORKERS,

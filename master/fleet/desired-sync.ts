@@ -28,6 +28,7 @@ import type { Bus } from '../broker/bus.ts';
 import { joinKey, keyOf, splitKey } from '../informer/informer.ts';
 import { BY_CLAIM, BY_NAMESPACE, BY_NODE } from '../informer/shared.ts';
 import type { Timers } from '../informer/timers.ts';
+import { boardOf } from '../volumes/binding.ts';
 import { isLocalPath, isReachableFrom } from '../volumes/local-path.ts';
 import {
   configReferences,
@@ -36,7 +37,6 @@ import {
   type NodeDesired,
 } from './desired-pods.ts';
 import { boardRoute, desiredService } from './desired-services.ts';
-import { boardOf } from './desired-volumes.ts';
 import type { FleetInformers } from './fleet-informers.ts';
 import { encodeConfig } from './sealed-config.ts';
 import { type Payload, TopicPublisher } from './topic-publisher.ts';

@@ -9,17 +9,13 @@ import type {
 } from '../../protocol/kinds/types.ts';
 import type { DesiredClaim, Manifest } from '../../protocol/messages.ts';
 import { volumeSources } from '../api/kinds/validate/persistent-volume.ts';
-import { type Board, claimNames, isBound, isKeptFor } from '../volumes/binding.ts';
+import { boardOf, claimNames, isBound, isKeptFor } from '../volumes/binding.ts';
 import { awaitsRemoval, isLocalPath, isReachableFrom } from '../volumes/local-path.ts';
 
 export interface StorageView {
   readonly claim: (namespace: string, name: string) => PersistentVolumeClaim | undefined;
   readonly volume: (name: string) => PersistentVolume | undefined;
   readonly volumes: readonly PersistentVolume[];
-}
-
-export function boardOf({ metadata }: Node): Board {
-  return { name: metadata?.name ?? '', labels: metadata?.labels ?? {} };
 }
 
 /**

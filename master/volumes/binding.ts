@@ -3,6 +3,7 @@
  * that binds and by the scheduler, which looks for a board where it can. Source: Kubernetes' "Persistent Volumes", Binding.
  */
 import type {
+  Node,
   PersistentVolume,
   PersistentVolumeClaim,
   StorageClass,
@@ -17,6 +18,10 @@ const NO_NAMES: readonly string[] = [];
 export interface Board {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
+}
+
+export function boardOf({ metadata }: Node): Board {
+  return { name: metadata?.name ?? '', labels: metadata?.labels ?? {} };
 }
 
 /** Has its volume, and both sides say so. */
