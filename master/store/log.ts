@@ -1,7 +1,7 @@
 /**
- * The write-ahead log while it is written: one frame, one write, one sync at a time.
+ * The write-ahead log while it is written: one frame, one durable write at a time.
  *
- * Promises: `commit` returns after the sync. A full disk costs only that frame (what was written of it
+ * Promises: `commit` returns when the frame is durable. A full disk costs only that frame (what was written of it
  * is cut off again) and the log goes on. Any other failure is final: every later call throws
  * StoreFailedError, because after a failed sync nobody knows what the disk holds, and a second sync
  * would claim success (https://wiki.postgresql.org/wiki/Fsync_Errors).
@@ -108,7 +108,7 @@ export class Log {
         { cause: error },
       );
     }
-    await this.#sync();
+    this.#syncs++;
     this.#bytes += data.length;
     this.#sequence++;
     this.#offset += frame.length;

@@ -148,7 +148,6 @@ async function writeAgain(disk: Disk, path: string, frame: LastFrame): Promise<v
   const file = await disk.open(path);
   try {
     await writeFully(file, frame.bytes, frame.at);
-    await file.fdatasync();
   } finally {
     await file.close();
   }

@@ -75,6 +75,16 @@ class Inode {
     this.writes.push({ position, data: copy });
   }
 
+  /** What O_DSYNC promises: these bytes, and the size that reading them needs. Other writes stay in the page cache. */
+  syncWrite(position: number, data: Uint8Array): void {
+    const synced = new Uint8Array(this.current.length);
+    synced.set(this.synced.subarray(0, synced.length));
+    synced.set(data, position);
+    this.synced = synced;
+    this.writes = this.writes.slice(0, -1);
+    this.sizes = [];
+  }
+
   sync(): void {
     if (this.cleanButUnwritten) {
       const { length } = this.current;
@@ -246,7 +256,16 @@ export class SimDisk implements Disk {
   }
 
   async open(path: string): Promise<DiskFile> {
-    return this.#file(path, this.#find(path));
+    const inode = this.#find(path);
+    const file = this.#file(path, inode);
+    return {
+      ...file,
+      write: async (data, position) => {
+        const count = await file.write(data, position);
+        await this.#syncing(path, inode, () => inode.syncWrite(position, data.subarray(0, count)));
+        return count;
+      },
+    };
   }
 
   async rename(from: string, to: string): Promise<void> {
@@ -305,19 +324,21 @@ export class SimDisk implements Disk {
         inode.resize(length);
         await this.onStep?.('truncate', path);
       },
-      fdatasync: async () => {
-        try {
-          this.#mayFail('fdatasync', path);
-        } catch (error) {
-          inode.forgetDirty();
-          throw error;
-        }
-        inode.sync();
-        this.syncs++;
-        await this.onStep?.('fdatasync', path);
-      },
+      fdatasync: () => this.#syncing(path, inode, () => inode.sync()),
       close: async () => {},
     };
+  }
+
+  async #syncing(path: string, inode: Inode, sync: () => void): Promise<void> {
+    try {
+      this.#mayFail('fdatasync', path);
+    } catch (error) {
+      inode.forgetDirty();
+      throw error;
+    }
+    sync();
+    this.syncs++;
+    await this.onStep?.('fdatasync', path);
   }
 
   #find(path: string): Inode {

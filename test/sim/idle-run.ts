@@ -183,12 +183,13 @@ class SyncTrace {
   #syncs = 0;
 
   constructor(pid: number) {
-    const calls = 'trace=fsync,fdatasync,sync,syncfs,sync_file_range,msync';
+    // The log is opened with O_DSYNC: each of its pwrite64 is a sync.
+    const calls = 'trace=fsync,fdatasync,sync,syncfs,sync_file_range,msync,pwrite64';
     this.#strace = spawn('strace', ['-f', '-qq', '-e', calls, '-p', String(pid)], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.#strace.stderr?.on('data', (text: Buffer) => {
-      this.#syncs += text.toString().split('sync').length - 1;
+      this.#syncs += text.toString().match(/sync\w*\(|pwrite64\(/g)?.length ?? 0;
     });
     this.#ended = new Promise((resolve) => this.#strace.once('close', () => resolve()));
   }

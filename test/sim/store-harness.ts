@@ -394,34 +394,44 @@ export class StoreHarness {
   }
 
   /**
-   * Lets each operation fail once; afterwards the process starts again on what the page cache shows,
+   * Lets each operation fail once, with snapshots and without (they would cover up what is missing in the log before them); afterwards the process starts again on what the page cache shows,
    * writes once more, and then the power goes.
    */
   async failures(operations: number): Promise<{ failed: number; full: number }> {
     const random = seededRandom(this.#seed + 5);
     const counts = { failed: 0, full: 0 };
     for (const code of ['EIO', 'ENOSPC']) {
-      for (let at = 1; at < operations; at++) {
-        const disk = new SimDisk();
-        disk.fault = () => (disk.operations === at ? code : undefined);
-        const acknowledged = await this.#lifeWithFault(disk, random, counts);
-        disk.fault = undefined;
-        disk.unlock();
-        if (random() < 0.5) {
-          const store = await this.open(disk, random);
-          const { starts } = store;
-          await writeSome(store, new Map(), 1, random);
-          const found = await this.readBack(disk.crash(random));
-          if (found.revision < store.revision) this.#fail(`${code} at ${at}: lost after reopening`);
-          if (found.starts < starts) this.#fail(`${code} at ${at}: starts went back`);
+      for (const options of [{}, { snapshotLogBytes: 1e9 }]) {
+        for (let at = 1; at < operations; at++) {
+          await this.#failure({ code, at, options }, random, counts);
         }
-        const image = disk.crash(random);
-        const { revision } = await this.readBack(image);
-        if (revision < acknowledged) this.#fail(`${code} at ${at}: ${revision} < ${acknowledged}`);
-        await (await this.open(image, random)).close();
       }
     }
     return counts;
+  }
+
+  async #failure(
+    { code, at, options }: { code: string; at: number; options: { snapshotLogBytes?: number } },
+    random: Random,
+    counts: { failed: number; full: number },
+  ): Promise<void> {
+    const disk = new SimDisk();
+    disk.fault = () => (disk.operations === at ? code : undefined);
+    const acknowledged = await this.#lifeWithFault(disk, random, counts, options);
+    disk.fault = undefined;
+    disk.unlock();
+    if (random() < 0.5) {
+      const store = await this.open(disk, random);
+      const { starts } = store;
+      await writeSome(store, new Map(), 1, random);
+      const found = await this.readBack(disk.crash(random));
+      if (found.revision < store.revision) this.#fail(`${code} at ${at}: lost after reopening`);
+      if (found.starts < starts) this.#fail(`${code} at ${at}: starts went back`);
+    }
+    const image = disk.crash(random);
+    const { revision } = await this.readBack(image);
+    if (revision < acknowledged) this.#fail(`${code} at ${at}: ${revision} < ${acknowledged}`);
+    await (await this.open(image, random)).close();
   }
 
   /** Writes until the fault has passed. Returns the last acknowledged revision. */
@@ -429,6 +439,7 @@ export class StoreHarness {
     disk: SimDisk,
     random: Random,
     counts: { failed: number; full: number },
+    options: { snapshotLogBytes?: number },
   ): Promise<number> {
     let acknowledged = 0;
     let failed = false;
@@ -436,9 +447,7 @@ export class StoreHarness {
       failed = true;
     };
     try {
-      // A snapshot would cover up what is missing in the log before it.
-      const large = random() < 0.5 ? { snapshotLogBytes: 1e9 } : {};
-      const store = await this.open(disk, random, { onFailure, ...large });
+      const store = await this.open(disk, random, { onFailure, ...options });
       for (let group = 0; group < 12; group++) {
         const value = new Uint8Array(800).fill(group + 1);
         const success: Operation[] = [{ type: 'put', key: `/k/${group % 5}`, value }];
