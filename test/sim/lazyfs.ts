@@ -79,9 +79,15 @@ export class LazyFs {
     this.#closed = new Promise((resolve) => child.once('close', () => resolve()));
   }
 
-  static async start(program: string, folder: string): Promise<LazyFs> {
+  /** `prepare` may put files into the root before; they are on the disk. */
+  static async start(
+    program: string,
+    folder: string,
+    prepare: (root: string) => void = () => undefined,
+  ): Promise<LazyFs> {
     const [root, mount] = [join(folder, 'root'), join(folder, 'mount')];
     mkdirSync(root, { recursive: true });
+    prepare(root);
     mkdirSync(mount, { recursive: true });
     const config = join(folder, 'lazyfs.toml');
     const text = [

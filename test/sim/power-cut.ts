@@ -119,7 +119,8 @@ export async function readBack(directory: string): Promise<Found> {
 
 export function makeExt4(image: string): void {
   execFileSync('truncate', ['-s', String(IMAGE_BYTES), image]);
-  execFileSync('mke2fs', ['-q', '-F', '-t', 'ext4', image]);
+  // LazyFS keeps blocks of this size, and a smaller one of ext4 would tear its neighbours.
+  execFileSync('mke2fs', ['-q', '-F', '-t', 'ext4', '-b', '4096', image]);
 }
 
 /** Mounts an image (replaying its journal) for as long as `work` takes. */
