@@ -1,22 +1,21 @@
 /**
  * The API of a whole built master over TLS on loopback: create, get, patch, list of 5,000 pods of 1 KB, events to 100 watchers,
  * what `kubectl get pods` asks on a fleet of 50 boards and 500 pods, memory. On tmpfs (`/dev/shm`) and on the disk.
- *   --seconds N (5) of each load   --clients N (32)   --only tmpfs|disk
- * The pods name a scheduler that nobody is, so that the API is measured and not the scheduler. Load and master share the cores; the
- * CPU time of the master per request says most where others work on the machine too. Each load runs warm for a second before it counts.
+ *   --seconds N (2) of each load   --rounds N (5)   --only tmpfs|disk
+ *   --clients N (64) connections   --depth N (1) requests under way on each
+ *   --profile FOLDER: also profiles of the master by V8, one a load, for its inspector (slower: no figures to quote)
+ * This process is the load generator: prepared requests on kept TLS connections. The pods name a scheduler that nobody is, so that the API
+ * is measured and not the scheduler. The loads take turns, so that what others do on the machine meets all of them; figures are
+ * medians over the rounds. The CPU time of the master per request (all its threads) says most where it is not alone.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect } from 'node:tls';
 import { parseArgs } from 'node:util';
-import { type Connection, readKubeconfig } from '../cli/kubeconfig.ts';
+import { BenchMaster } from './api-master.ts';
 import { type Figures, type Json, printTable, quantile, round, say } from './benchmark.ts';
 import { buildPier } from './cluster.ts';
-import { HOME } from './host.ts';
-import { HttpConnection, load } from './store-client.ts';
+import { load } from './store-client.ts';
 
 export const summary =
   'create, get, list, patch and watch of the whole master over TLS; its memory';
@@ -24,32 +23,47 @@ export const summary =
 const PODS = 5_000;
 const WATCHERS = 100;
 const EVENTS = 200;
-const LISTS = 10;
-const START_MS = 60_000;
-const WARM_SECONDS = 1;
-/** A tick of /proc/PID/stat. */
-const TICK_MS = 10;
+/** Left out: the watches were still being opened. */
+const EVENTS_WARM = 20;
+const LISTS = 20;
+const JSON_TYPE = 'application/json';
+const MERGE_PATCH = 'application/merge-patch+json';
 const TABLE = 'application/json;as=Table;v=v1;g=meta.k8s.io,application/json';
 const BENCH = '/api/v1/namespaces/default/pods';
+const FLEET = '/api/v1/namespaces/fleet/pods';
+/** What `kubectl get pods` sends when it knows the API already. */
+const GET_PODS = requestOf('GET', `${FLEET}?limit=500`, undefined, TABLE);
 
-interface Master {
-  readonly connection: Connection;
-  readonly process: ChildProcess;
-  stop(): Promise<void>;
+interface Options {
+  readonly seconds: number;
+  readonly rounds: number;
+  readonly clients: number;
+  readonly depth: number;
+  readonly profile: string | undefined;
 }
 
 export async function run(args: string[]): Promise<Figures> {
   const { values } = parseArgs({
     args,
     options: {
-      seconds: { type: 'string', default: '5' },
-      clients: { type: 'string', default: '32' },
+      seconds: { type: 'string', default: '2' },
+      rounds: { type: 'string', default: '5' },
+      clients: { type: 'string', default: '64' },
+      depth: { type: 'string', default: '1' },
       only: { type: 'string' },
+      profile: { type: 'string' },
       'no-peers': { type: 'boolean', default: false },
     },
   });
   buildPier();
-  const options = { seconds: Number(values.seconds), clients: Number(values.clients) };
+  const options = {
+    seconds: Number(values.seconds),
+    rounds: Number(values.rounds),
+    clients: Number(values.clients),
+    depth: Number(values.depth),
+    profile: values.profile,
+  };
+  if (options.profile !== undefined) mkdirSync(options.profile, { recursive: true });
   const figures: Record<string, Json> = {};
   for (const [name, parent] of [
     ['tmpfs', '/dev/shm'],
@@ -58,7 +72,12 @@ export async function run(args: string[]): Promise<Figures> {
     if (values.only !== undefined && values.only !== name) continue;
     const folder = mkdtempSync(join(parent, 'pier-bench-api-'));
     try {
-      figures[name] = await measure(folder, name, options);
+      const master = await BenchMaster.start(folder, options.profile !== undefined);
+      try {
+        figures[name] = await new ApiBench(name, options, master).measure();
+      } finally {
+        await master.stop();
+      }
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
@@ -66,155 +85,220 @@ export async function run(args: string[]): Promise<Figures> {
   return { figures, peers: {} };
 }
 
-interface Options {
-  readonly seconds: number;
-  readonly clients: number;
+/** One line of the table: what was measured in each of the rounds. */
+interface Row {
+  readonly rate: number[];
+  readonly p50Ms: number[];
+  readonly p99Ms: number[];
+  /** CPU time of the master per request. */
+  readonly cpuUs: number[];
 }
 
-async function measure(folder: string, name: string, options: Options): Promise<Json> {
-  const master = await startMaster(folder);
-  try {
-    const head = [name, 'per second', 'p50 ms', 'p99 ms', 'CPU ms each'];
-    const rows: (string | number)[][] = [head];
-    const figures: Record<string, Json> = {};
-    const put = async (what: string, next: (number: number) => Uint8Array): Promise<void> => {
-      say(`${name}: ${what}`);
-      await load(open, { ...options, seconds: WARM_SECONDS, next });
-      const beforeMs = cpuMsOf(master);
-      const result = await load(open, { ...options, next });
-      const each = (cpuMsOf(master) - beforeMs) / Math.max(1, result.rate * options.seconds);
-      const { rate, p50Ms, p99Ms } = result;
-      rows.push([what, round(rate, 0), round(p50Ms, 2), round(p99Ms, 2), round(each, 3)]);
-      const shown = { rate: round(rate, 0), p50Ms: round(p50Ms, 2), p99Ms: round(p99Ms, 2) };
-      figures[what] = { ...shown, cpuMs: round(each, 3) };
+class ApiBench {
+  readonly #name: string;
+  readonly #options: Options;
+  readonly #master: BenchMaster;
+  readonly #rows = new Map<string, Row>();
+  readonly #rssMiB: number[] = [];
+  /** Pods that were ever made; those from PODS on go again after each load. */
+  #made = 0;
+
+  constructor(name: string, options: Options, master: BenchMaster) {
+    this.#name = name;
+    this.#options = options;
+    this.#master = master;
+  }
+
+  async measure(): Promise<Json> {
+    const idleMiB = this.#master.rssMiB;
+    say(`${this.#name}: ${PODS} pods, 50 boards, and a round to get warm`);
+    await this.#each(0, PODS, createPod);
+    this.#made = PODS;
+    await this.#makeFleet();
+    await this.#round();
+    this.#rows.clear();
+    this.#rssMiB.length = 0;
+    for (let n = 1; n <= this.#options.rounds; n += 1) {
+      say(`${this.#name}: round ${n}, load ${round(loadavg()[0] ?? 0, 1)}`);
+      await this.#round();
+    }
+    return this.#report(idleMiB);
+  }
+
+  async #round(): Promise<void> {
+    const first = this.#made;
+    await this.#load('create', (n) => createPod(first + n));
+    await this.#each(first, this.#made, (n) => requestOf('DELETE', `${BENCH}/p${n}`));
+    await this.#load('get', (n) => requestOf('GET', `${BENCH}/p${n % PODS}`));
+    await this.#load('patch', (n) => patchPod(n % PODS, { n: String(n) }));
+    await this.#lists(`list of ${PODS}`, requestOf('GET', BENCH));
+    await this.#lists('kubectl get pods, 500', GET_PODS);
+    await this.#lists('the same, new connection', GET_PODS, true);
+    await this.#fanOut();
+  }
+
+  async #load(what: string, next: (number: number) => Uint8Array): Promise<void> {
+    const { clients, depth, seconds } = this.#options;
+    const open = () => this.#master.open();
+    let sent = 0;
+    const counted = (n: number) => {
+      sent = Math.max(sent, n + 1);
+      return next(n);
     };
-    const open = () => openTls(master.connection);
-    const post = (n: number) => requestOf('POST', BENCH, JSON.stringify(podOf(`p${n}`)));
-    let made = 0;
-    await put('create', () => post(made++));
-    made = await settle(open, made);
-    const get = (n: number) => requestOf('GET', `${BENCH}/p${n % PODS}`);
-    await put('get', get);
-    const patch = (n: number) => {
-      const body = JSON.stringify({ metadata: { annotations: { n: String(n) } } });
-      return requestOf('PATCH', `${BENCH}/p${n % PODS}`, body, 'application/merge-patch+json');
-    };
-    await put('patch', patch);
-    say(`${name}: list, watch`);
-    figures.list = await lists(rows, master, `list of ${PODS}`, requestOf('GET', '/api/v1/pods'));
-    figures.watch = await fanOut(rows, master);
-    figures.fleet = await fleet(rows, master);
-    const rssMiB = round(rssOf(master) / 1024, 0);
-    rows.push([`RSS with ${PODS} pods and ${WATCHERS} watches, MiB`, rssMiB, '', '']);
-    printTable(rows);
-    return { ...figures, rssMiB };
-  } finally {
-    await master.stop();
-  }
-}
-
-/** Exactly PODS pods, whatever the create load made. Returns how many there are. */
-async function settle(open: () => Promise<HttpConnection>, made: number): Promise<number> {
-  const connection = await open();
-  for (let n = made; n < PODS; n += 1) {
-    await connection.send(requestOf('POST', BENCH, JSON.stringify(podOf(`p${n}`))));
-  }
-  for (let n = PODS; n < made; n += 1) {
-    await connection.send(requestOf('DELETE', `${BENCH}/p${n}`)).catch(() => undefined);
-  }
-  connection.close();
-  return PODS;
-}
-
-async function lists(
-  rows: (string | number)[][],
-  { connection }: Master,
-  what: string,
-  request: Buffer,
-): Promise<Json> {
-  const client = await openTls(connection);
-  const tookMs: number[] = [];
-  let bytes = 0;
-  for (let i = 0; i < LISTS; i += 1) {
-    const startMs = performance.now();
-    bytes = (await client.send(request)).byteLength;
-    tookMs.push(performance.now() - startMs);
-  }
-  client.close();
-  const p50Ms = round(quantile(tookMs, 0.5), 1);
-  const maxMs = round(Math.max(...tookMs), 1);
-  rows.push([`${what}, ${round(bytes / 2 ** 20, 1)} MiB`, '', p50Ms, maxMs]);
-  return { p50Ms, maxMs, bytes };
-}
-
-/** From the write to the arrival at each of the watchers. */
-async function fanOut(rows: (string | number)[][], { connection }: Master): Promise<Json> {
-  const tookMs: number[] = [];
-  let sentMs = 0;
-  let left = 0;
-  let arrived: () => void = () => undefined;
-  const watch = requestOf('GET', `${BENCH}?watch=1&resourceVersion=${await revision(connection)}`);
-  const watchers = await Promise.all(
-    Array.from({ length: WATCHERS }, async () => {
-      const client = await openTls(connection);
-      client.onData = (data) => {
-        if (!data.includes('"MODIFIED"')) return;
-        tookMs.push(performance.now() - sentMs);
-        left -= 1;
-        if (left === 0) arrived();
-      };
-      client.write(watch);
-      return client;
-    }),
-  );
-  // The heads have come when the first event reaches all.
-  const writer = await openTls(connection);
-  for (let n = 0; n < EVENTS; n += 1) {
-    const all = new Promise<void>((resolve) => {
-      arrived = resolve;
+    await this.#measured(what, async () => {
+      const result = await load(open, { clients, depth, seconds, next: counted });
+      return { ...result, count: result.requests };
     });
-    left = WATCHERS;
-    const body = JSON.stringify({ metadata: { annotations: { event: String(n) } } });
-    sentMs = performance.now();
-    const patch = requestOf('PATCH', `${BENCH}/p0`, body, 'application/merge-patch+json');
-    await Promise.all([writer.send(patch), all]);
+    if (what === 'create') this.#made += sent;
   }
-  for (const client of [writer, ...watchers]) client.close();
-  // Without the first events: the watches were still being opened.
-  const settled = tookMs.slice(WATCHERS * 5);
-  const figures = {
-    p50Ms: round(quantile(settled, 0.5), 1),
-    p99Ms: round(quantile(settled, 0.99), 1),
+
+  async #lists(what: string, request: Buffer, anew = false): Promise<void> {
+    let client = await this.#master.open();
+    const tookMs: number[] = [];
+    await this.#measured(what, async () => {
+      for (let i = 0; i < LISTS; i += 1) {
+        const startMs = performance.now();
+        if (anew) {
+          client.close();
+          client = await this.#master.open();
+        }
+        await client.send(request);
+        tookMs.push(performance.now() - startMs);
+      }
+      return ofTimes(tookMs, LISTS);
+    });
+    client.close();
+  }
+
+  /** From the write to the arrival at each of the watchers. */
+  async #fanOut(): Promise<void> {
+    const tookMs: number[] = [];
+    let sentMs = 0;
+    let left = 0;
+    let arrived: () => void = () => undefined;
+    const writer = await this.#master.open();
+    const limited = await writer.send(requestOf('GET', `${BENCH}?limit=1`));
+    const revision = /"resourceVersion":"(\d+)"/.exec(limited.toString('utf8'))?.[1] ?? '0';
+    const watch = requestOf('GET', `${BENCH}?watch=1&resourceVersion=${revision}`);
+    const watchers = await Promise.all(
+      Array.from({ length: WATCHERS }, async () => {
+        const client = await this.#master.open();
+        client.onData = (data) => {
+          if (!data.includes('"MODIFIED"')) return;
+          tookMs.push(performance.now() - sentMs);
+          left -= 1;
+          if (left === 0) arrived();
+        };
+        client.write(watch);
+        return client;
+      }),
+    );
+    const events = async (count: number): Promise<void> => {
+      for (let n = 0; n < count; n += 1) {
+        const all = new Promise<void>((resolve) => {
+          arrived = resolve;
+        });
+        left = WATCHERS;
+        sentMs = performance.now();
+        await Promise.all([writer.send(patchPod(0, { event: `${revision}-${n}` })), all]);
+      }
+    };
+    // The heads have come when the first event has reached all.
+    await events(EVENTS_WARM);
+    tookMs.length = 0;
+    await this.#measured(`event to ${WATCHERS} watchers`, async () => {
+      await events(EVENTS);
+      return ofTimes(tookMs, EVENTS);
+    });
+    this.#rssMiB.push(this.#master.rssMiB);
+    for (const client of [writer, ...watchers]) client.close();
+  }
+
+  async #measured(
+    what: string,
+    work: () => Promise<{ rate: number; p50Ms: number; p99Ms: number; count: number }>,
+  ): Promise<void> {
+    const { profile } = this.#options;
+    const beforeMs = this.#master.cpuMs;
+    const file = join(
+      profile ?? '',
+      `${this.#name}-${what.replaceAll(/[^a-z0-9]+/g, '-')}.cpuprofile`,
+    );
+    const done = await (profile === undefined ? work() : this.#master.profiled(file, work));
+    const row = this.#rows.get(what) ?? { rate: [], p50Ms: [], p99Ms: [], cpuUs: [] };
+    this.#rows.set(what, row);
+    row.rate.push(done.rate);
+    row.p50Ms.push(done.p50Ms);
+    row.p99Ms.push(done.p99Ms);
+    row.cpuUs.push(((this.#master.cpuMs - beforeMs) * 1000) / Math.max(1, done.count));
+  }
+
+  /** Sends the requests of these numbers, over as many connections as the loads have. */
+  async #each(from: number, to: number, request: (number: number) => Uint8Array): Promise<void> {
+    let next = from;
+    const worker = async (): Promise<void> => {
+      const client = await this.#master.open();
+      while (next < to) await client.send(request(next++));
+      client.close();
+    };
+    await Promise.all(Array.from({ length: this.#options.clients }, worker));
+  }
+
+  /** 50 boards that nobody is, and 500 pods that are bound to them. */
+  async #makeFleet(): Promise<void> {
+    const client = await this.#master.open();
+    await client.send(requestOf('POST', '/api/v1/namespaces', { metadata: { name: 'fleet' } }));
+    for (let n = 0; n < 50; n += 1) {
+      await client.send(requestOf('POST', '/api/v1/nodes', { metadata: { name: `board-${n}` } }));
+    }
+    client.close();
+    await this.#each(0, 500, (n) => {
+      const pod = podOf(`p${n}`);
+      return requestOf('POST', FLEET, {
+        ...pod,
+        spec: { ...pod.spec, nodeName: `board-${n % 50}` },
+      });
+    });
+  }
+
+  #report(idleMiB: number): Json {
+    const head = [this.#name, 'per second', 'p50 ms', 'p99 ms', 'CPU us each'];
+    const table: (string | number)[][] = [head];
+    const figures: Record<string, Json> = {};
+    for (const [what, { rate, p50Ms, p99Ms, cpuUs }] of this.#rows) {
+      const median = {
+        rate: round(quantile(rate, 0.5), 0),
+        p50Ms: round(quantile(p50Ms, 0.5), 2),
+        p99Ms: round(quantile(p99Ms, 0.5), 2),
+        cpuUs: round(quantile(cpuUs, 0.5), 0),
+      };
+      table.push([what, ...Object.values(median)]);
+      figures[what] = { ...median, ratePerRound: rate.map((one) => round(one, 0)) };
+    }
+    const rssMiB = round(quantile(this.#rssMiB, 0.5), 0);
+    table.push([`RSS with ${PODS} pods and ${WATCHERS} watches, MiB`, rssMiB, '', '', '']);
+    table.push(['RSS before, MiB', round(idleMiB, 0), '', '', '']);
+    printTable(table);
+    return { ...figures, rssMiB, idleMiB: round(idleMiB, 0) };
+  }
+}
+
+function ofTimes(tookMs: readonly number[], count: number) {
+  const sumMs = tookMs.reduce((sum, one) => sum + one, 0);
+  return {
+    rate: (tookMs.length * 1000) / sumMs,
+    p50Ms: quantile(tookMs, 0.5),
+    p99Ms: quantile(tookMs, 0.99),
+    count,
   };
-  rows.push([`event to ${WATCHERS} watchers`, '', figures.p50Ms, figures.p99Ms]);
-  return figures;
 }
 
-/** 50 boards and 500 pods: what `kubectl get pods` asks for. */
-async function fleet(rows: (string | number)[][], master: Master): Promise<Json> {
-  const client = await openTls(master.connection);
-  const namespace = JSON.stringify({ metadata: { name: 'fleet' } });
-  await client.send(requestOf('POST', '/api/v1/namespaces', namespace));
-  for (let n = 0; n < 50; n += 1) {
-    const node = JSON.stringify({ metadata: { name: `board-${n}` } });
-    await client.send(requestOf('POST', '/api/v1/nodes', node));
-  }
-  const pods = '/api/v1/namespaces/fleet/pods';
-  for (let n = 0; n < 500; n += 1) {
-    const pod = podOf(`p${n}`);
-    const body = { ...pod, spec: { ...pod.spec, nodeName: `board-${n % 50}` } };
-    await client.send(requestOf('POST', pods, JSON.stringify(body)));
-  }
-  client.close();
-  const request = requestOf('GET', `${pods}?limit=500`, '', '', TABLE);
-  return lists(rows, master, 'kubectl get pods (500)', request);
+function createPod(number: number): Buffer {
+  return requestOf('POST', BENCH, podOf(`p${number}`));
 }
 
-async function revision(connection: Connection): Promise<string> {
-  const client = await openTls(connection);
-  const answer = await client.send(requestOf('GET', `${BENCH}?limit=1`));
-  client.close();
-  return /"resourceVersion":"(\d+)"/.exec(answer.toString('utf8'))?.[1] ?? '0';
+function patchPod(number: number, annotations: Readonly<Record<string, string>>): Buffer {
+  return requestOf('PATCH', `${BENCH}/p${number}`, { metadata: { annotations } }, MERGE_PATCH);
 }
 
 /** About 1 KB as JSON when stored. */
@@ -238,80 +322,10 @@ function podOf(name: string) {
   };
 }
 
-function requestOf(method: string, path: string, body = '', type = '', accept = ''): Buffer {
+function requestOf(method: string, path: string, body?: object, type = JSON_TYPE): Buffer {
+  const text = body === undefined ? '' : JSON.stringify(body);
   const lines = [`${method} ${path} HTTP/1.1`, 'Host: pier-master'];
-  if (accept !== '') lines.push(`Accept: ${accept}`);
-  if (body !== '') {
-    lines.push(`Content-Type: ${type === '' ? 'application/json' : type}`);
-    lines.push(`Content-Length: ${Buffer.byteLength(body)}`);
-  }
-  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n${body}`);
-}
-
-function openTls({ server, ca, cert, key, serverName }: Connection): Promise<HttpConnection> {
-  return new Promise((resolve, reject) => {
-    const options = { host: '127.0.0.1', port: Number(server.port), ca, cert, key };
-    const socket = connect({ ...options, servername: serverName ?? 'localhost' }, () => {
-      socket.off('error', reject);
-      resolve(new HttpConnection(socket));
-    });
-    socket.once('error', reject);
-  });
-}
-
-async function startMaster(folder: string): Promise<Master> {
-  const [api, mqtt] = [await freePort(), await freePort()];
-  const program = join(HOME, 'dist/pier-master.mjs');
-  const ports = ['--api-port', String(api), '--mqtt-port', String(mqtt), '--listen', '127.0.0.1'];
-  const child = spawn(process.execPath, [program, 'run', '--data', folder, ...ports], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-    env: { ...process.env, PIER_LOG: 'error' },
-  });
-  const stop = async () => {
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    if (child.exitCode === null && child.kill('SIGTERM')) await ended;
-  };
-  const kubeconfig = join(folder, 'admin.kubeconfig');
-  const endMs = performance.now() + START_MS;
-  while (performance.now() < endMs && child.exitCode === null) {
-    if (existsSync(kubeconfig)) {
-      const connection = readKubeconfig(kubeconfig);
-      const isUp = await openTls(connection).then(
-        (client) => {
-          client.close();
-          return true;
-        },
-        () => false,
-      );
-      if (isUp) return { connection, process: child, stop };
-    }
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  await stop();
-  throw new Error('the master did not come up');
-}
-
-/** User and system time of the master so far. */
-function cpuMsOf(master: Master): number {
-  const stat = readFileSync(`/proc/${master.process.pid}/stat`, 'utf8');
-  // Behind the name, which may hold anything, utime and stime are fields 11 and 12.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
-}
-
-function rssOf(master: Master): number {
-  const status = readFileSync(`/proc/${master.process.pid}/status`, 'utf8');
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0);
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      const port = typeof address === 'object' && address !== null ? address.port : 0;
-      server.close(() => resolve(port));
-    });
-  });
+  if (body === undefined) lines.push(`Accept: ${type}`);
+  else lines.push(`Content-Type: ${type}`, `Content-Length: ${Buffer.byteLength(text)}`);
+  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n${text}`);
 }

@@ -6,20 +6,26 @@ import { connect, type Socket } from 'node:net';
 
 const HEAD_END = '\r\n\r\n';
 const CHUNKS_END = '\r\n0\r\n\r\n';
+/** What `#wanted` is while an answer comes in chunks. */
+const CHUNKED = -1;
 
 export function requestBytes(port: number, path: string, body: string): Buffer {
   const head = `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nContent-Type: application/json`;
   return Buffer.from(`${head}\r\nContent-Length: ${Buffer.byteLength(body)}${HEAD_END}${body}`);
 }
 
+interface Waiting {
+  resolve(answer: Buffer): void;
+  reject(error: Error): void;
+}
+
 export class HttpConnection {
   readonly #socket: Socket;
-  #answer: Buffer[] = [];
+  #parts: Buffer[] = [];
   #length = 0;
-  /** Bytes of the whole answer; undefined until its head is there, -1 for chunks. */
+  /** Bytes of the whole answer; undefined until its head is there. */
   #wanted: number | undefined;
-  #resolve: ((body: Buffer) => void) | undefined;
-  #reject: ((error: Error) => void) | undefined;
+  readonly #waiting: Waiting[] = [];
   /** Set for a stream: gets everything that comes. */
   onData: ((data: Buffer) => void) | undefined;
 
@@ -30,8 +36,8 @@ export class HttpConnection {
       if (this.onData === undefined) this.#take(data);
       else this.onData(data);
     });
-    socket.on('error', (error) => this.#reject?.(error));
-    socket.on('close', () => this.#reject?.(new Error('the server closed the connection')));
+    socket.on('error', (error) => this.#fail(error));
+    socket.on('close', () => this.#fail(new Error('the server closed the connection')));
   }
 
   static open(port: number): Promise<HttpConnection> {
@@ -42,11 +48,13 @@ export class HttpConnection {
     });
   }
 
-  /** Resolves with head and body. One request at a time. */
+  /**
+   * Resolves with head and body. Several may be under way (answers come in the order of the requests), but none behind one that
+   * is answered in chunks. Rejects for any answer but 2xx.
+   */
   send(request: Uint8Array): Promise<Buffer> {
     return new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
+      this.#waiting.push({ resolve, reject });
       this.#socket.write(request);
     });
   }
@@ -56,56 +64,80 @@ export class HttpConnection {
   }
 
   close(): void {
-    this.#resolve = undefined;
-    this.#reject = undefined;
+    this.#waiting.length = 0;
     this.#socket.destroy();
   }
 
+  #fail(error: Error): void {
+    for (const { reject } of this.#waiting.splice(0)) reject(error);
+  }
+
   #take(data: Buffer): void {
-    this.#answer.push(data);
+    this.#parts.push(data);
     this.#length += data.length;
-    if (this.#wanted === undefined) {
-      const all = Buffer.concat(this.#answer);
-      const end = all.indexOf(HEAD_END);
-      if (end < 0) return;
-      const head = all.toString('latin1', 0, end);
-      if (!head.startsWith('HTTP/1.1 20')) {
-        this.#reject?.(new Error(`the server answers ${all.toString('latin1', 0, 500)}`));
-        return;
-      }
-      const length = /\r\ncontent-length: (\d+)/i.exec(head)?.[1];
-      this.#wanted = length === undefined ? -1 : end + HEAD_END.length + Number(length);
+    while (this.#length > 0) {
+      this.#wanted ??= this.#announced();
+      if (this.#wanted === undefined) return;
+      const isWhole =
+        this.#wanted === CHUNKED
+          ? Buffer.concat(this.#parts.slice(-2)).toString('latin1').endsWith(CHUNKS_END)
+          : this.#length >= this.#wanted;
+      if (!isWhole) return;
+      const all = this.#joined();
+      const end = this.#wanted === CHUNKED ? all.length : this.#wanted;
+      this.#parts = end === all.length ? [] : [all.subarray(end)];
+      this.#length = all.length - end;
+      this.#wanted = undefined;
+      this.#waiting.shift()?.resolve(all.subarray(0, end));
     }
-    const isWhole =
-      this.#wanted === -1
-        ? Buffer.concat(this.#answer.slice(-2)).toString('latin1').endsWith(CHUNKS_END)
-        : this.#length >= this.#wanted;
-    if (!isWhole) return;
-    const whole = this.#answer.length === 1 ? data : Buffer.concat(this.#answer);
-    this.#answer = [];
-    this.#length = 0;
-    this.#wanted = undefined;
-    this.#resolve?.(whole);
+  }
+
+  /** Bytes of the answer that begins here, by its head; undefined when that is not whole yet. */
+  #announced(): number | undefined {
+    const all = this.#joined();
+    const end = all.indexOf(HEAD_END);
+    if (end < 0) return undefined;
+    const head = all.toString('latin1', 0, end);
+    if (!head.startsWith('HTTP/1.1 20')) {
+      this.#fail(new Error(`the server answers ${all.toString('latin1', 0, 500)}`));
+      this.#socket.destroy();
+      return undefined;
+    }
+    const length = /\r\ncontent-length: (\d+)/i.exec(head)?.[1];
+    return length === undefined ? CHUNKED : end + HEAD_END.length + Number(length);
+  }
+
+  #joined(): Buffer {
+    const [first] = this.#parts;
+    if (first !== undefined && this.#parts.length === 1) return first;
+    const all = Buffer.concat(this.#parts);
+    this.#parts = [all];
+    return all;
   }
 }
 
 export interface LoadResult {
+  readonly requests: number;
   /** Requests per second. */
   readonly rate: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
 }
 
-/** `server`: a port on loopback, or how a connection is opened. `clients` connections, each with one request under way, for `seconds`. */
+export interface LoadOptions {
+  readonly clients: number;
+  /** Requests under way on each connection; 1 unless said. */
+  readonly depth?: number;
+  readonly seconds: number;
+  readonly next: (number: number) => Uint8Array;
+}
+
+/** `server`: a port on loopback, or how a connection is opened. `clients` connections send for `seconds`. */
 export async function load(
   server: number | (() => Promise<HttpConnection>),
-  options: {
-    readonly clients: number;
-    readonly seconds: number;
-    readonly next: (number: number) => Uint8Array;
-  },
+  options: LoadOptions,
 ): Promise<LoadResult> {
-  const { clients, seconds, next } = options;
+  const { clients, depth = 1, seconds, next } = options;
   const connections = await Promise.all(
     Array.from({ length: clients }, () =>
       typeof server === 'number' ? HttpConnection.open(server) : server(),
@@ -115,19 +147,21 @@ export async function load(
   let number = 0;
   const startMs = performance.now();
   const endMs = startMs + seconds * 1000;
+  const sender = async (connection: HttpConnection): Promise<void> => {
+    for (let sentMs = performance.now(); sentMs < endMs; ) {
+      await connection.send(next(number++));
+      const nowMs = performance.now();
+      tookMs.push(nowMs - sentMs);
+      sentMs = nowMs;
+    }
+  };
   await Promise.all(
-    connections.map(async (connection) => {
-      for (let sentMs = performance.now(); sentMs < endMs; ) {
-        await connection.send(next(number++));
-        const nowMs = performance.now();
-        tookMs.push(nowMs - sentMs);
-        sentMs = nowMs;
-      }
-    }),
+    connections.flatMap((connection) => Array.from({ length: depth }, () => sender(connection))),
   );
   const elapsedMs = performance.now() - startMs;
   for (const connection of connections) connection.close();
   tookMs.sort((a, b) => a - b);
   const at = (share: number) => tookMs[Math.floor((tookMs.length - 1) * share)] ?? 0;
-  return { rate: (tookMs.length * 1000) / elapsedMs, p50Ms: at(0.5), p99Ms: at(0.99) };
+  const requests = tookMs.length;
+  return { requests, rate: (requests * 1000) / elapsedMs, p50Ms: at(0.5), p99Ms: at(0.99) };
 }
