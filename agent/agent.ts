@@ -17,6 +17,10 @@ import { ClusterDns } from './dns/cluster-dns.ts';
 import { EngineStart } from './engine-start.ts';
 import { Health } from './health.ts';
 import { checkHost } from './host/checks.ts';
+import { withIngresses } from './ingress/listeners.ts';
+import { PortProblems } from './ingress/port-problems.ts';
+import { routingTable } from './ingress/routing-table.ts';
+import { WebServer } from './ingress/web-server.ts';
 import { Link } from './link/link.ts';
 import { localIpv4 } from './network/addresses.ts';
 import { ensureForwarding, ensureServiceRoute, runIp } from './network/anyip.ts';
@@ -26,7 +30,7 @@ import { PodManager } from './pods/pod-manager.ts';
 import { VolumeRemover } from './pods/volume-remover.ts';
 import { type HostPort, hostPortsOf, withHostPorts } from './proxy/host-ports.ts';
 import { ServiceProxy } from './proxy/service-proxy.ts';
-import { serviceTable } from './proxy/service-table.ts';
+import { type ServiceProblem, serviceTable } from './proxy/service-table.ts';
 import { Reporter } from './reporter.ts';
 import { chooseRuntime } from './runtime/choose.ts';
 import type { Runtime } from './runtime/runtime.ts';
@@ -71,6 +75,8 @@ class RunningAgent {
   readonly #notes: RunNotes;
   readonly #board: BoardSelf;
   readonly #proxy: ServiceProxy;
+  readonly #web: WebServer;
+  readonly #portProblems = new PortProblems();
   readonly #dns: ClusterDns;
   readonly #routes: PodRoutes;
   readonly #link: Link;
@@ -104,8 +110,10 @@ class RunningAgent {
       log: log.child({ part: 'proxy' }),
       limits: config.limits.proxy,
       random: Math.random,
-      onProblem: (problem) => this.#reporter.serviceProblem(problem),
+      onProblem: (problem) => this.#tellProblem(problem),
+      onWeb: (client, web) => this.#web.accept(client, web),
     });
+    this.#web = new WebServer({ balancer: this.#proxy.balancer, limits: config.limits.web });
     this.#dns = this.#makeDns();
     this.#routes = new PodRoutes({ self: credentials.node, ip: runIp, log });
     this.#link = this.#makeLink();
@@ -126,6 +134,7 @@ class RunningAgent {
     await ensureServiceRoute(serviceCidr, runIp);
     this.#ending.push(
       () => this.#proxy.stop(),
+      () => this.#web.stop(),
       () => this.#dns.stop(),
       () => this.#routes.flush(),
     );
@@ -133,6 +142,7 @@ class RunningAgent {
     this.#dns.start();
     this.#desired.onChange((change) => {
       if (change === 'cluster') this.#followCluster();
+      else this.#followServices();
     });
     const runtime = await chooseRuntime({ ...this.#config, ...this.#config.runtime }, this.#log);
     const pods = this.#makePods(runtime);
@@ -180,6 +190,7 @@ class RunningAgent {
         onManifest: (message) => desired.offerManifest(message),
         onPod: (message) => desired.offerPod(message),
         onConfig: (message) => desired.offerConfig(message),
+        onIngress: (message) => desired.offerIngress(message),
         onClusterManifest: (message) => desired.offerClusterManifest(message),
         onService: (message) => desired.offerService(message),
         onBoard: (message) => desired.offerBoard(message),
@@ -298,8 +309,22 @@ class RunningAgent {
       address: this.#board.address,
       addresses: localIpv4(),
     };
-    const table = serviceTable(this.#desired.current().services, board);
-    this.#proxy.update(withHostPorts(table, this.#hostPorts, board));
+    const { services, ingresses = [], configs } = this.#desired.current();
+    const table = withHostPorts(serviceTable(services, board), this.#hostPorts, board);
+    const routes = routingTable(ingresses, services, board.node);
+    const { problems, ...listened } = withIngresses(table, ingresses, board);
+    const wrong = this.#web.update(routes, ingresses, configs);
+    this.#portProblems.keepOnly(ingresses);
+    this.#proxy.update({ ...listened, problems: [...problems, ...wrong] });
+  }
+
+  #tellProblem(problem: ServiceProblem): void {
+    const { service } = problem;
+    const isOfPort = service.isIngress === true && service.name === '';
+    const told = isOfPort
+      ? this.#portProblems.of(problem, this.#desired.current().ingresses ?? [])
+      : [problem];
+    for (const one of told) this.#reporter.serviceProblem(one);
   }
 
   /** What a pod has told may open or close ports of the board. */

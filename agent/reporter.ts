@@ -11,7 +11,7 @@ import {
 } from '../protocol/messages.ts';
 import type { PodEvent } from './pods/pod-steps.ts';
 import type { PodStatusReport } from './pods/pod-worker.ts';
-import type { ServiceProblem } from './proxy/service-table.ts';
+import { kindOf, type ServiceProblem } from './proxy/service-table.ts';
 
 const MESSAGE_CHARS_MAX = 1024;
 
@@ -55,10 +55,10 @@ export class Reporter {
     this.#event({ kind: 'Pod', namespace, name, uid, ...fieldPath }, { type, reason, message });
   }
 
-  /** Every board serves all services, so the words name this one. */
+  /** Many boards serve the same, so the words name this one. */
   serviceProblem({ service, reason, message }: ServiceProblem): void {
     const { namespace, name, podUid } = service;
-    const kind = podUid === undefined ? 'Service' : 'Pod';
+    const kind = kindOf(service);
     const involved = { kind, namespace, name, uid: podUid ?? '' };
     const text = `${this.#options.node}: ${message}`;
     this.#event(involved, { type: 'Warning', reason, message: text });

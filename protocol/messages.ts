@@ -17,7 +17,7 @@ const Bytes = Type.Refine(
   (value) => value instanceof Uint8Array,
   () => 'must be bytes',
 );
-const Version = Type.Literal(MESSAGE_VERSION);
+export const Version = Type.Literal(MESSAGE_VERSION);
 const Stamp = {
   v: Version,
   clusterId: Type.String({ minLength: 1, maxLength: 64 }),
@@ -25,10 +25,12 @@ const Stamp = {
   /** Store revision the content was computed from. */
   revision: Type.Integer({ minimum: 0 }),
 };
-const Digest = Type.String({ minLength: 1, maxLength: 64 });
-const Name = Type.String({ minLength: 1, maxLength: 253 });
+export const Digest = Type.String({ minLength: 1, maxLength: 64 });
+export const Name = Type.String({ minLength: 1, maxLength: 253 });
 /** Kubernetes JSON, decoded strictly against the table of kinds by its reader. */
 const KubeJson = Type.Record(Type.String(), Type.Unknown());
+
+const NamedDigest = Type.Object({ namespace: Name, name: Name, digest: Digest });
 
 const VolumeDirectory = Type.Object({
   /** Of the PersistentVolume: never given twice. */
@@ -58,6 +60,8 @@ export const Manifest = Type.Object({
    * until the board has said that it is done (VolumeReport).
    */
   removeVolumes: Type.Optional(Type.Array(VolumeDirectory)),
+  /** What the board serves as HTTP (ingress.ts); absent when others do. */
+  ingresses: Type.Optional(Type.Array(NamedDigest)),
 });
 export type Manifest = Static<typeof Manifest>;
 
@@ -100,8 +104,6 @@ export const DesiredConfig = Type.Object({
 });
 export type DesiredConfig = Static<typeof DesiredConfig>;
 
-const NamedDigest = Type.Object({ namespace: Name, name: Name, digest: Digest });
-
 export const ClusterManifest = Type.Object({
   ...Stamp,
   services: Type.Array(NamedDigest),
@@ -110,7 +112,7 @@ export const ClusterManifest = Type.Object({
 export type ClusterManifest = Static<typeof ClusterManifest>;
 
 const Protocol = Type.Union([Type.Literal('TCP'), Type.Literal('UDP'), Type.Literal('SCTP')]);
-const Port = Type.Integer({ minimum: 1, maximum: 65535 });
+export const Port = Type.Integer({ minimum: 1, maximum: 65535 });
 
 export const ServicePort = Type.Object({
   name: Type.String(),

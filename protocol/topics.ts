@@ -5,6 +5,7 @@
  *   pier/v1/node/<node>/desired/manifest            Manifest: everything this board should hold
  *   pier/v1/node/<node>/desired/pods/<uid>          DesiredPod
  *   pier/v1/node/<node>/desired/config/<kind>/<ns>/<name>  DesiredConfig (configmap | secret)
+ *   pier/v1/node/<node>/desired/ingress/<ns>/<name> DesiredIngress, for boards that serve HTTP
  *   pier/v1/cluster/manifest                        ClusterManifest: all services and boards there are
  *   pier/v1/cluster/services/<ns>/<name>            DesiredService: a service with its endpoints
  *   pier/v1/cluster/boards/<node>                   BoardRoute: where the pods of a board are reached
@@ -35,6 +36,7 @@ export function nodeTopics(node: string) {
     pod: (uid: string) => `${base}/desired/pods/${uid}`,
     config: (kind: 'configmap' | 'secret', namespace: string, name: string) =>
       `${base}/desired/config/${kind}/${namespace}/${name}`,
+    ingress: (namespace: string, name: string) => `${base}/desired/ingress/${namespace}/${name}`,
     allDesired: `${base}/desired/#`,
     request: `${base}/request`,
     facts: `${base}/facts`,
@@ -57,6 +59,12 @@ export type ParsedTopic =
       readonly type: 'config';
       readonly node: string;
       readonly kind: string;
+      readonly namespace: string;
+      readonly name: string;
+    }
+  | {
+      readonly type: 'ingress';
+      readonly node: string;
       readonly namespace: string;
       readonly name: string;
     }
@@ -110,6 +118,9 @@ function parseNodeTopic(node: string, path: readonly string[]): ParsedTopic | un
   if (second === 'manifest' && path.length === 2) return { type: 'manifest', node };
   if (second === 'pods' && third !== undefined && path.length === 3) {
     return { type: 'pod', node, uid: third };
+  }
+  if (second === 'ingress' && third !== undefined && fourth !== undefined && path.length === 4) {
+    return { type: 'ingress', node, namespace: third, name: fourth };
   }
   if (second === 'config' && third !== undefined && fourth !== undefined && fifth !== undefined) {
     return path.length === 5

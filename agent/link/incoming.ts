@@ -3,6 +3,7 @@
  * and content name different things, is a MessageError for the log and never reaches the agent.
  */
 import { decodeMessage, MessageError } from '../../protocol/codec.ts';
+import { DesiredIngress } from '../../protocol/ingress.ts';
 import {
   BoardRoute,
   ClusterManifest,
@@ -18,6 +19,7 @@ export type Incoming =
   | { readonly type: 'manifest'; readonly message: Manifest }
   | { readonly type: 'pod'; readonly message: DesiredPod }
   | { readonly type: 'config'; readonly message: DesiredConfig }
+  | { readonly type: 'ingress'; readonly message: DesiredIngress }
   | { readonly type: 'clusterManifest'; readonly message: ClusterManifest }
   | { readonly type: 'service'; readonly message: DesiredService }
   | { readonly type: 'board'; readonly message: BoardRoute }
@@ -56,6 +58,11 @@ export function decodeIncoming(
         `${parsed.kind}/${parsed.namespace}/${parsed.name}`,
       );
       return { type: 'config', message };
+    }
+    case 'ingress': {
+      const message = decodeMessage(DesiredIngress, payload);
+      same(`${message.namespace}/${message.name}`, `${parsed.namespace}/${parsed.name}`);
+      return { type: 'ingress', message };
     }
     case 'clusterManifest':
       return { type: 'clusterManifest', message: decodeMessage(ClusterManifest, payload) };

@@ -8,6 +8,7 @@
  */
 import type { Logger } from 'pino';
 import { encodeMessage, MessageError } from '../../protocol/codec.ts';
+import type { DesiredIngress } from '../../protocol/ingress.ts';
 import {
   type BoardCredentials,
   type BoardRoute,
@@ -33,6 +34,7 @@ export interface LinkHandlers {
   readonly onManifest: (message: Manifest) => void;
   readonly onPod: (message: DesiredPod) => void;
   readonly onConfig: (message: DesiredConfig) => void;
+  readonly onIngress: (message: DesiredIngress) => void;
   readonly onClusterManifest: (message: ClusterManifest) => void;
   readonly onService: (message: DesiredService) => void;
   readonly onBoard: (message: BoardRoute) => void;
@@ -196,6 +198,9 @@ export class Link {
         break;
       case 'config':
         handlers.onConfig(incoming.message);
+        break;
+      case 'ingress':
+        handlers.onIngress(incoming.message);
         break;
       case 'clusterManifest':
         handlers.onClusterManifest(incoming.message);

@@ -28,7 +28,11 @@ export class Balancer {
   }
 
   /** Undefined when all backends are in `tried`, or there is none. */
-  choose(spec: ListenerSpec, tried: ReadonlySet<Backend>, clientIp: string): Backend | undefined {
+  choose(
+    spec: Pick<ListenerSpec, 'backends' | 'affinity'>,
+    tried: ReadonlySet<Backend>,
+    clientIp: string,
+  ): Backend | undefined {
     const { backends, affinity } = spec;
     if (affinity === undefined) {
       const open = (backend: Backend) => this.#open.get(backendKey(backend)) ?? 0;

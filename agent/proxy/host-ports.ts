@@ -6,7 +6,13 @@
  */
 import { hasEnded } from '../../protocol/pod-phase.ts';
 import { type BoardPod, isSidecar, podKey } from '../plan/board-pod.ts';
-import type { BoardPlace, ListenerSpec, ServiceProblem, ServiceTable } from './service-table.ts';
+import {
+  type BoardPlace,
+  kindOf,
+  type ListenerSpec,
+  type ServiceProblem,
+  type ServiceTable,
+} from './service-table.ts';
 
 export interface HostPort {
   readonly pod: { readonly namespace: string; readonly name: string; readonly podUid: string };
@@ -78,7 +84,7 @@ function listener(port: HostPort, ip: string): ListenerSpec {
 }
 
 /** Who has the port on one of these addresses, or on all. */
-function holderOf(
+export function holderOf(
   listeners: ReadonlyMap<string, ListenerSpec>,
   ips: readonly string[],
   port: number,
@@ -95,7 +101,7 @@ function conflict(
   { service }: ListenerSpec,
 ): ServiceProblem {
   const what = `port ${hostPort}${protocol === 'UDP' ? '/UDP' : ''}`;
-  const holder = service.podUid === undefined ? 'service' : 'pod';
+  const holder = kindOf(service).toLowerCase();
   return {
     service: pod,
     reason: 'PortConflict',

@@ -1,6 +1,11 @@
 /** Why a service or a host port cannot be listened for, for the event on it: who holds the port, and what to do. */
+
+import { INGRESS_LABEL } from '../../protocol/ingress.ts';
 import { portHolder, type Transport } from './port-holder.ts';
-import type { ListenerSpec, ServiceProblem } from './service-table.ts';
+import { kindOf, type ListenerSpec, type ServiceProblem } from './service-table.ts';
+
+/** What to do about a board on which something else is the web server. */
+export const LEAVE_OUT = `leave Ingresses to other boards (kubectl label node BOARD ${INGRESS_LABEL}=false)`;
 
 export async function listenProblem(
   { service, ip, port }: Pick<ListenerSpec, 'service' | 'ip' | 'port'>,
@@ -13,10 +18,11 @@ export async function listenProblem(
     return { service, reason: 'ListenFailed', message };
   }
   const holder = await portHolder(port, transport).catch(() => undefined);
-  const other =
-    service.podUid !== undefined
-      ? 'the pod another hostPort'
-      : `the service another ${ip === undefined ? 'nodePort' : 'port'}`;
-  const message = `${what} of this board is held by ${holder ?? 'another program'}: stop it, or give ${other}`;
+  const other = {
+    Pod: 'give the pod another hostPort',
+    Service: `give the service another ${ip === undefined ? 'nodePort' : 'port'}`,
+    Ingress: LEAVE_OUT,
+  }[kindOf(service)];
+  const message = `${what} of this board is held by ${holder ?? 'another program'}: stop it, or ${other}`;
   return { service, reason: 'PortConflict', message };
 }

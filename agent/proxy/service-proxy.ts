@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
 import { Balancer } from './balancer.ts';
 import type { ServiceProblem, ServiceTable } from './service-table.ts';
-import { type ProxyLimits, TcpProxy } from './tcp-proxy.ts';
+import { type ProxyLimits, TcpProxy, type TcpProxyOptions } from './tcp-proxy.ts';
 import { type UdpLimits, UdpProxy } from './udp-proxy.ts';
 
 export interface ServiceProxyLimits extends ProxyLimits, UdpLimits {
@@ -19,19 +19,24 @@ export interface ServiceProxyOptions {
   readonly limits: ServiceProxyLimits;
   readonly random: () => number;
   readonly onProblem: (problem: ServiceProblem) => void;
+  /** Absent: nobody is the web server of this board. */
+  readonly onWeb?: TcpProxyOptions['onWeb'];
 }
 
 export class ServiceProxy {
+  /** Also for traffic to services that does not come through their ports. */
+  readonly balancer: Balancer;
   readonly #onProblem: (problem: ServiceProblem) => void;
   readonly #tcp: TcpProxy;
   readonly #udp: UdpProxy;
   #told = new Set<string>();
 
-  constructor({ clock, log, limits, random, onProblem }: ServiceProxyOptions) {
-    const balancer = new Balancer({ clock, random, clientsMax: limits.affinityClientsMax });
-    const shared = { clock, log, limits, balancer, onProblem };
+  constructor({ clock, log, limits, random, onProblem, onWeb }: ServiceProxyOptions) {
+    this.balancer = new Balancer({ clock, random, clientsMax: limits.affinityClientsMax });
+    const shared = { clock, log, limits, balancer: this.balancer, onProblem };
     this.#onProblem = onProblem;
-    this.#tcp = new TcpProxy(shared);
+    const reset: TcpProxyOptions['onWeb'] = (client) => client.resetAndDestroy();
+    this.#tcp = new TcpProxy({ ...shared, onWeb: onWeb ?? reset });
     this.#udp = new UdpProxy(shared);
   }
 

@@ -26,6 +26,8 @@ export interface ServiceRef {
   readonly name: string;
   /** It is no service but this pod, with a host port. */
   readonly podUid?: string;
+  /** It is no service but this Ingress. */
+  readonly isIngress?: true;
 }
 
 export interface ListenerSpec {
@@ -40,11 +42,19 @@ export interface ListenerSpec {
   readonly sourceRanges: readonly string[] | undefined;
   /** How backends are told who the client is; without it not at all. For TCP. */
   readonly proxyProtocol?: ProxyProtocol;
+  /** The agent itself answers, as a web server. For TCP. */
+  readonly web?: 'http' | 'https';
 }
 
 export interface ServiceProblem {
   readonly service: ServiceRef;
-  readonly reason: 'InvalidAnnotation' | 'UnsupportedProtocol' | 'PortConflict' | 'ListenFailed';
+  readonly reason:
+    | 'InvalidAnnotation'
+    | 'UnsupportedProtocol'
+    | 'PortConflict'
+    | 'ListenFailed'
+    | 'RouteConflict'
+    | 'InvalidCertificate';
   readonly message: string;
 }
 
@@ -135,6 +145,25 @@ export function stickyBackend(
   return best;
 }
 
+export function kindOf({ podUid, isIngress }: ServiceRef): 'Service' | 'Pod' | 'Ingress' {
+  if (isIngress === true) return 'Ingress';
+  return podUid === undefined ? 'Service' : 'Pod';
+}
+
+export function affinityOf(
+  { namespace, name, sessionAffinitySeconds: seconds }: DesiredService,
+  port: ServicePort,
+): ListenerSpec['affinity'] {
+  return seconds === undefined ? undefined : { key: `${namespace}/${name}/${port.name}`, seconds };
+}
+
+/** Empty without the annotation, and when it is wrong. */
+export function proxyProtocolOf({
+  proxyProtocol,
+}: DesiredService): Pick<ListenerSpec, 'proxyProtocol'> {
+  return isProxyProtocol(proxyProtocol) ? { proxyProtocol } : {};
+}
+
 export function backendKey({ ip, port }: Backend): string {
   return `${ip}:${port}`;
 }
@@ -154,9 +183,8 @@ function addListeners(
   port: ServicePort,
   board: BoardPlace,
 ): void {
-  const { namespace, name, sessionAffinitySeconds: seconds, proxyProtocol } = service;
-  const affinity =
-    seconds === undefined ? undefined : { key: `${namespace}/${name}/${port.name}`, seconds };
+  const { namespace, name } = service;
+  const affinity = affinityOf(service, port);
   const into = port.protocol === 'UDP' ? udpListeners : listeners;
   for (const place of placesOf(service, port, board)) {
     const backends = backendsOf(service, port.name, place.external, board.node);
@@ -171,11 +199,7 @@ function addListeners(
     }
     const { ip, port: number, sourceRanges } = place;
     const spec = { ip, port: number, service: { namespace, name }, backends, affinity };
-    into.set(key, {
-      ...spec,
-      sourceRanges,
-      ...(isProxyProtocol(proxyProtocol) ? { proxyProtocol } : {}),
-    });
+    into.set(key, { ...spec, sourceRanges, ...proxyProtocolOf(service) });
   }
 }
 
@@ -200,7 +224,8 @@ function placesOf(service: DesiredService, port: ServicePort, board: BoardPlace)
   return places;
 }
 
-function backendsOf(
+/** `external`: for clients from outside of the cluster. */
+export function backendsOf(
   service: DesiredService,
   portName: string,
   external: boolean,

@@ -34,6 +34,8 @@ export interface TcpProxyOptions {
   readonly limits: ProxyLimits;
   readonly balancer: Balancer;
   readonly onProblem: (problem: ServiceProblem) => void;
+  /** A client of a port on which the agent itself is the web server. */
+  readonly onWeb: (client: net.Socket, web: NonNullable<ListenerSpec['web']>) => void;
 }
 
 /** One socket. When a port is wanted on all addresses, nobody else can have it on one: then it serves those too. */
@@ -52,7 +54,7 @@ interface Listener {
 export class TcpProxy {
   readonly #options: TcpProxyOptions;
   readonly #listeners = new Map<string, Listener>();
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Set<{ readonly client: net.Socket }>();
   /** Those that have to be looked after; one timer for all, and none while there is none. */
   readonly #young = new Set<Connection>();
   #looking: NodeJS.Timeout | undefined;
@@ -129,7 +131,9 @@ export class TcpProxy {
       }
     });
     server.on('listening', () => {
-      onAccepted(server, forwarding.keepAliveMs, (accepted) => this.#accept(forwarding, accepted));
+      onAccepted(server, forwarding.keepAliveMs, (accepted) =>
+        this.#accept(listener, forwarding, accepted),
+      );
       listener.backoff = undefined;
       this.#options.log.debug(address, 'service is listened for');
     });
@@ -145,11 +149,12 @@ export class TcpProxy {
       () => this.#listen(listener, { host, port }),
       listener.backoff.delayMs,
     );
-    if (!first) return;
     for (const spec of [...listener.specs.values()]) {
+      // Of those that share a web server one may be new and not know yet.
+      if (!first && spec.web === undefined) continue;
       const problem = await listenProblem(spec, 'TCP', error);
       const { service, message: reason } = problem;
-      log.warn({ service, host, port, reason }, 'service cannot be listened for');
+      if (first) log.warn({ service, host, port, reason }, 'service cannot be listened for');
       onProblem(problem);
     }
   }
@@ -162,8 +167,8 @@ export class TcpProxy {
     this.#listeners.delete(key);
   }
 
-  #accept(forwarding: ForwardOptions, accepted: Accepted): void {
-    const { limits, log } = this.#options;
+  #accept(listener: Listener, forwarding: ForwardOptions, accepted: Accepted): void {
+    const { limits, log, onWeb } = this.#options;
     if (this.#connections.size >= limits.connectionsMax) {
       if (!this.#full) log.warn({ limit: limits.connectionsMax }, 'connections are refused');
       this.#full = true;
@@ -171,6 +176,15 @@ export class TcpProxy {
       return;
     }
     this.#full = false;
+    const [{ web } = {}] = listener.specs.values();
+    if (web !== undefined) {
+      const client = accepted();
+      const connection = { client };
+      this.#connections.add(connection);
+      client.on('close', () => this.#connections.delete(connection));
+      onWeb(client, web);
+      return;
+    }
     const connection = new Connection(accepted, forwarding);
     this.#connections.add(connection);
     this.#young.add(connection);

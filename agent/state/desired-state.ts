@@ -1,6 +1,6 @@
 /**
- * What this board should run, on its own disk: manifest, pods, ConfigMaps, Secrets (sealed), services and
- * the other boards.
+ * What this board should run, on its own disk: manifest, pods, ConfigMaps, Secrets (sealed), Ingresses,
+ * services and the other boards.
  *
  * Promises: the disk is written only when the content changes; pods are written before anything is told
  * about them, services a moment later (endpoints change often and losing a second of them costs nothing).
@@ -11,6 +11,7 @@ import { createHash } from 'node:crypto';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import { decodeCbor } from '../../protocol/codec.ts';
+import type { DesiredIngress } from '../../protocol/ingress.ts';
 import { decodeObject } from '../../protocol/kinds/decode.ts';
 import type { Pod } from '../../protocol/kinds/types.ts';
 import type {
@@ -49,6 +50,8 @@ export interface DesiredView {
   readonly configsDigest: string;
   readonly services: readonly DesiredService[];
   readonly boards: readonly BoardRoute[];
+  /** What this board serves as HTTP; undefined when others do. */
+  readonly ingresses: readonly DesiredIngress[] | undefined;
   /** Directories of volumes that must go. */
   readonly removeVolumes: NonNullable<Manifest['removeVolumes']>;
 }
@@ -144,6 +147,10 @@ export class DesiredState {
 
   offerConfig(message: DesiredConfig): void {
     this.#offerNode({ type: 'config', message });
+  }
+
+  offerIngress(message: DesiredIngress): void {
+    this.#offerNode({ type: 'ingress', message });
   }
 
   offerClusterManifest(message: ClusterManifest): void {
@@ -271,6 +278,7 @@ export class DesiredState {
     const lostPods = new Set<string>();
     const configs = new Map<string, ConfigData>();
     const configDigests: string[] = [];
+    const ingresses: DesiredIngress[] = [];
     for (const key of this.#node.manifest?.items.keys() ?? []) {
       if (key.startsWith('pod/') && !this.#node.items.has(key)) lostPods.add(key.slice(4));
     }
@@ -279,6 +287,8 @@ export class DesiredState {
         const pod = this.#readPod(digest, payload.message);
         if (pod === undefined) lostPods.add(payload.message.uid);
         else pods.set(pod.uid, pod);
+      } else if (payload.type === 'ingress') {
+        ingresses.push(payload.message);
       } else {
         const data = payload.message.data ?? this.#secrets.get(key)?.data;
         if (data !== undefined) configs.set(key, data);
@@ -301,6 +311,7 @@ export class DesiredState {
       configsDigest: createHash('sha256').update(digests).digest('hex'),
       services,
       boards,
+      ingresses: this.#node.manifest?.message.ingresses === undefined ? undefined : ingresses,
       removeVolumes: this.#node.manifest?.message.removeVolumes ?? [],
     };
   }

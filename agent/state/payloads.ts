@@ -2,6 +2,7 @@
  * The fleet's desired-state messages as a ledger and its files know them: keys, digests, bytes. Pure.
  */
 import { decodeMessage, encodeMessage } from '../../protocol/codec.ts';
+import { DesiredIngress } from '../../protocol/ingress.ts';
 import {
   BoardRoute,
   ClusterManifest,
@@ -14,13 +15,14 @@ import type { LedgerManifest } from './ledger.ts';
 
 export type NodePayload =
   | { readonly type: 'pod'; readonly message: DesiredPod }
-  | { readonly type: 'config'; readonly message: DesiredConfig };
+  | { readonly type: 'config'; readonly message: DesiredConfig }
+  | { readonly type: 'ingress'; readonly message: DesiredIngress };
 
 export type ClusterPayload =
   | { readonly type: 'service'; readonly message: DesiredService }
   | { readonly type: 'board'; readonly message: BoardRoute };
 
-/** "pod/UID", "configmap/NS/NAME", "secret/NS/NAME", "service/NS/NAME" or "board/NODE". */
+/** "pod/UID", "configmap/NS/NAME", "secret/NS/NAME", "ingress/NS/NAME", "service/NS/NAME" or "board/NODE". */
 export function keyOf(payload: NodePayload | ClusterPayload): string {
   switch (payload.type) {
     case 'pod':
@@ -29,8 +31,9 @@ export function keyOf(payload: NodePayload | ClusterPayload): string {
       const { kind, namespace, name } = payload.message;
       return `${kind}/${namespace}/${name}`;
     }
+    case 'ingress':
     case 'service':
-      return `service/${payload.message.namespace}/${payload.message.name}`;
+      return `${payload.type}/${payload.message.namespace}/${payload.message.name}`;
     case 'board':
       return `board/${payload.message.node}`;
     default: {
@@ -45,6 +48,9 @@ export function nodeManifest(message: Manifest): LedgerManifest<Manifest> {
   for (const { uid, digest } of message.pods) items.set(`pod/${uid}`, digest);
   for (const { kind, namespace, name, digest } of message.configs) {
     items.set(`${kind}/${namespace}/${name}`, digest);
+  }
+  for (const { namespace, name, digest } of message.ingresses ?? []) {
+    items.set(`ingress/${namespace}/${name}`, digest);
   }
   const { clusterId, epoch, revision } = message;
   return { clusterId, epoch, revision, node: message.node.name, items, message };
@@ -72,11 +78,16 @@ export interface PayloadFormat<M, P> {
 export const NODE_FORMAT: PayloadFormat<Manifest, NodePayload> = {
   encodeManifest: (message) => encodeMessage(Manifest, message),
   decodeManifest: (bytes) => nodeManifest(decodeMessage(Manifest, bytes)),
-  encodePayload: (payload) =>
-    payload.type === 'pod'
-      ? encodeMessage(DesiredPod, payload.message)
-      : encodeMessage(DesiredConfig, payload.message),
+  encodePayload: (payload) => {
+    if (payload.type === 'pod') return encodeMessage(DesiredPod, payload.message);
+    return payload.type === 'config'
+      ? encodeMessage(DesiredConfig, payload.message)
+      : encodeMessage(DesiredIngress, payload.message);
+  },
   decodePayload: (type, bytes) => {
+    if (type === 'ingress') {
+      return { type: 'ingress', message: decodeMessage(DesiredIngress, bytes) };
+    }
     if (type === 'pod') return { type: 'pod', message: decodeMessage(DesiredPod, bytes) };
     if (type === 'config') {
       return { type: 'config', message: decodeMessage(DesiredConfig, bytes) };

@@ -1,6 +1,6 @@
 /**
- * What a cluster has from its first start on: the system namespaces and priority classes, the default roles and storage
- * class, the `kubernetes` Service and the one of cluster DNS. Called at every start; what is there already stays as it is, but a
+ * What a cluster has from its first start on: the system namespaces and priority classes, the default roles, storage
+ * class and ingress class, the `kubernetes` Service and the one of cluster DNS. Called at every start; what is there already stays as it is, but a
  * default role gets back the rules that it lost.
  */
 import type { KubeObject } from '../../protocol/kinds/meta.ts';
@@ -13,10 +13,10 @@ import type {
   PolicyRule,
   PriorityClass,
   Service,
-  StorageClass,
   Subject,
 } from '../../protocol/kinds/types.ts';
 import { ApiError } from '../../protocol/status.ts';
+import { PIER_CLASS } from '../ingress/ingress-class.ts';
 import { LOCAL_PATH_CLASS } from '../volumes/local-path.ts';
 import { type ApiClient, RESOURCES, type ResourceId } from './client.ts';
 import { deepEqual } from './equal.ts';
@@ -28,8 +28,9 @@ import {
 } from './rbac/default-roles.ts';
 import { uncovered } from './rbac/rules.ts';
 
-/** On kube-system: that the first storage class was made. */
+/** On kube-system: that the first class of its kind was made, and its name. */
 const STORAGE_MADE = 'pier.local/storage-class-made';
+const INGRESS_MADE = 'pier.local/ingress-class-made';
 const NAMESPACES = ['default', 'kube-system', 'kube-public', 'kube-node-lease'];
 
 export interface BootstrapOptions {
@@ -49,7 +50,8 @@ export async function bootstrap(client: ApiClient, options: BootstrapOptions): P
     await ensure<PriorityClass>(client, RESOURCES.priorityClasses, one);
   }
   await ensureRoles(client);
-  await makeStorageClass(client);
+  await makeOnce(client, STORAGE_MADE, RESOURCES.storageClasses, LOCAL_PATH_CLASS);
+  await makeOnce(client, INGRESS_MADE, RESOURCES.ingressClasses, PIER_CLASS);
   await ensure<Service>(client, RESOURCES.services, dnsService(options.dnsIp));
   const { address, serviceIp } = options;
   if (address === undefined) return;
@@ -110,11 +112,16 @@ async function ensureRoles(client: ApiClient): Promise<void> {
 }
 
 /** Once in the life of a cluster: who deletes the class, or changes it, shall not see it come back. */
-async function makeStorageClass(client: ApiClient): Promise<void> {
+async function makeOnce(
+  client: ApiClient,
+  mark: string,
+  id: ResourceId,
+  object: KubeObject,
+): Promise<void> {
   const place = await client.get<Namespace>(RESOURCES.namespaces, '', 'kube-system');
-  if (place.metadata?.annotations?.[STORAGE_MADE] !== undefined) return;
-  await ensure<StorageClass>(client, RESOURCES.storageClasses, LOCAL_PATH_CLASS);
-  const annotations = { [STORAGE_MADE]: LOCAL_PATH_CLASS.metadata?.name ?? '' };
+  if (place.metadata?.annotations?.[mark] !== undefined) return;
+  await ensure(client, id, object);
+  const annotations = { [mark]: object.metadata?.name ?? '' };
   await client.patch(RESOURCES.namespaces, '', 'kube-system', { metadata: { annotations } });
 }
 

@@ -118,6 +118,7 @@ export const RESOURCES = {
   podTemplates: id('', 'v1', 'podtemplates'),
   runtimeClasses: id('node.k8s.io', 'v1', 'runtimeclasses'),
   ingresses: id('networking.k8s.io', 'v1', 'ingresses'),
+  ingressClasses: id('networking.k8s.io', 'v1', 'ingressclasses'),
   networkPolicies: id('networking.k8s.io', 'v1', 'networkpolicies'),
   podDisruptionBudgets: id('policy', 'v1', 'poddisruptionbudgets'),
   priorityClasses: id('scheduling.k8s.io', 'v1', 'priorityclasses'),

@@ -22,6 +22,7 @@ import { type Core, ObjectStorage, type Randomness, type WriteOptions } from './
 import { createObject } from './create.ts';
 import { type DeleteResult, deleteObject } from './delete.ts';
 import { evictPod } from './eviction.ts';
+import { defaultIngressClass } from './ingress-admission.ts';
 import { Kept } from './kept.ts';
 import type { KindModule } from './kind.ts';
 import { type ListPage, listObjects, placeOf, type StoredList } from './list.ts';
@@ -106,6 +107,7 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
     PRIORITY_ADMISSION,
     pullSecrets(new Kept(core, RESOURCES.serviceAccounts)),
     defaultStorageClass(new Kept(core, RESOURCES.storageClasses)),
+    defaultIngressClass(new Kept(core, RESOURCES.ingressClasses)),
     runtimeClasses(new Kept(core, RESOURCES.runtimeClasses)),
     limitRanger(new Kept(core, RESOURCES.limitRanges)),
     escalationCheck(registry.policy, registry.authorizer),

@@ -2,6 +2,7 @@
  * Which storage class a claim gets that names none (Kubernetes' admission plugin DefaultStorageClass): the one that is marked
  * as default; of several the newest, then the first by name. An empty name is a wish too: no class at all.
  */
+import type { KubeObject } from '../../protocol/kinds/meta.ts';
 import type { PersistentVolumeClaim, StorageClass } from '../../protocol/kinds/types.ts';
 import { DEFAULT_CLASS } from '../volumes/local-path.ts';
 import type { AdmissionPlugin } from './admission.ts';
@@ -16,19 +17,23 @@ export function defaultStorageClass(classes: Kept<StorageClass>): AdmissionPlugi
       if (resource.module.plural !== plural) return;
       const { spec }: PersistentVolumeClaim = object;
       if (spec === undefined || spec.storageClassName !== undefined) return;
-      const name = newest(await classes.all())?.metadata?.name;
+      const name = newestDefault(await classes.all(), DEFAULT_CLASS);
       if (name !== undefined) spec.storageClassName = name;
     },
   };
 }
 
-function newest(classes: readonly StorageClass[]): StorageClass | undefined {
-  const age = ({ metadata }: StorageClass): string => metadata?.creationTimestamp ?? '';
-  const nameOf = ({ metadata }: StorageClass): string => metadata?.name ?? '';
+/** The name of the class that `annotation` marks as default; of several the newest, then the first by name. */
+export function newestDefault(
+  classes: readonly KubeObject[],
+  annotation: string,
+): string | undefined {
+  const age = ({ metadata }: KubeObject): string => metadata?.creationTimestamp ?? '';
+  const nameOf = ({ metadata }: KubeObject): string => metadata?.name ?? '';
   return classes
-    .filter(({ metadata }) => metadata?.annotations?.[DEFAULT_CLASS] === 'true')
+    .filter(({ metadata }) => metadata?.annotations?.[annotation] === 'true')
     .sort((a, b) => (age(a) === age(b) ? compare(nameOf(a), nameOf(b)) : compare(age(b), age(a))))
-    .at(0);
+    .at(0)?.metadata?.name;
 }
 
 function compare(a: string, b: string): number {

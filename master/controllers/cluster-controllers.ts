@@ -11,6 +11,7 @@ import { BY_NODE, type SharedInformers } from '../informer/shared.ts';
 import { readinessOf } from '../scheduler/taints.ts';
 import type { Action, Now } from './actions.ts';
 import { reconcileEndedPods } from './garbage.ts';
+import { reconcileIngressStatus } from './ingress-status.ts';
 import { isBoardsLoadBalancer, reconcileLoadBalancer } from './load-balancer.ts';
 import { isTerminating, type NamespaceContent, reconcileNamespace } from './namespace.ts';
 import { reconcileIpam } from './node-ipam.ts';
@@ -153,6 +154,26 @@ export function loadBalancerController(informers: SharedInformers): Controller {
         endpoints: endpoints.getByKey(key),
         nodes: nodes.list(),
       });
+    },
+  };
+}
+
+export function ingressStatusController(informers: SharedInformers): Controller {
+  const { ingresses, ingressClasses, nodes } = informers;
+  const all = (): string[] => ingresses.list().map(keyOf);
+  return {
+    name: 'ingress-controller',
+    workers: 1,
+    watches: [
+      watchOf(ingresses, ({ object }) => [keyOf(object)]),
+      watchOf(ingressClasses, all),
+      watchOf(nodes, all),
+    ],
+    reconcile(key): readonly Action[] {
+      const ingress = ingresses.getByKey(key);
+      if (ingress === undefined) return [];
+      const classes = ingressClasses.list();
+      return reconcileIngressStatus({ ingress, classes, nodes: nodes.list() });
     },
   };
 }

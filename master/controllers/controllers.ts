@@ -10,6 +10,7 @@ import { SharedInformers } from '../informer/shared.ts';
 import { systemTimers, type Timers } from '../informer/timers.ts';
 import { namespaceAccessController, roleAggregationController } from './access-controllers.ts';
 import {
+  ingressStatusController,
   loadBalancerController,
   namespaceController,
   nodeIpamController,
@@ -129,6 +130,7 @@ export function startControllers(config: ControllersConfig): RunningControllers 
     jobController(informers, times),
     cronJobController(informers),
     loadBalancerController(informers),
+    ingressStatusController(informers),
     nodeLifecycleController(informers, options.lifecycle),
     nodeIpamController(informers, options.clusterCidr),
     podGarbageController(informers, times, options.terminatedPodsMax),

@@ -53,17 +53,23 @@ function ingressOf(
       .flatMap(({ addresses = [] }) => addresses)
       .map(({ nodeName = '' }) => nodeName),
   );
-  return nodes
-    .filter((node) => readinessOf(node) === 'True')
+  const boards = nodes
     .filter(({ metadata }) => metadata?.labels?.[EXCLUDED_LABEL] === undefined)
     .filter(
       ({ metadata }) =>
         spec.externalTrafficPolicy !== 'Local' || withEndpoints.has(metadata?.name ?? ''),
-    )
+    );
+  // Kubernetes: VIP says that traffic arrives with this very address and port.
+  return boardAddresses(boards).map((ip) => ({ ip, ipMode: 'VIP' }));
+}
+
+/** LAN addresses of those that are Ready, in the order of their names. */
+export function boardAddresses(nodes: readonly Node[]): string[] {
+  return nodes
+    .filter((node) => readinessOf(node) === 'True')
     .sort((a, b) => ((a.metadata?.name ?? '') < (b.metadata?.name ?? '') ? -1 : 1))
     .flatMap(({ status }) => {
       const ip = status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
-      // Kubernetes: VIP says that traffic arrives with this very address and port.
-      return ip === undefined ? [] : [{ ip, ipMode: 'VIP' }];
+      return ip === undefined ? [] : [ip];
     });
 }

@@ -8,6 +8,7 @@
  * - Status, resourceVersion and managedFields are not part of it: their changes change no digest.
  */
 
+import type { DesiredIngress } from '../../protocol/ingress.ts';
 import type {
   ConfigMap,
   Container,
@@ -30,12 +31,14 @@ export interface NodeView extends StorageView {
   readonly pods: readonly Pod[];
   readonly configMap: (namespace: string, name: string) => ConfigMap | undefined;
   readonly secret: (namespace: string, name: string) => Secret | undefined;
+  /** What the board serves; undefined when it serves no HTTP. */
+  readonly ingresses: readonly DesiredIngress[] | undefined;
   /** SPKI DER of the board's key. */
   readonly publicKey: Uint8Array;
   readonly digest: Digest;
 }
 
-/** A ConfigMap or Secret that the board's pods use; a secret's data is still to be sealed. */
+/** A ConfigMap or Secret that the board's pods or Ingresses use; a secret's data is still to be sealed. */
 export interface WantedConfig {
   readonly kind: 'configmap' | 'secret';
   readonly namespace: string;
@@ -45,12 +48,16 @@ export interface WantedConfig {
 }
 
 /** A manifest without what orders it. */
-export type ManifestContent = Pick<Manifest, 'node' | 'pods' | 'configs' | 'removeVolumes'>;
+export type ManifestContent = Pick<
+  Manifest,
+  'node' | 'pods' | 'configs' | 'removeVolumes' | 'ingresses'
+>;
 
 export interface NodeDesired {
   readonly content: ManifestContent;
   readonly pods: readonly DesiredPod[];
   readonly configs: readonly WantedConfig[];
+  readonly ingresses: readonly DesiredIngress[];
 }
 
 export function desiredOfNode(view: NodeView): NodeDesired {
@@ -60,6 +67,7 @@ export function desiredOfNode(view: NodeView): NodeDesired {
   const desiredPods = pods.map((pod) => desiredPod(pod, view));
   const configs = wantedConfigs(view, pods);
   const { metadata, spec } = view.node;
+  const { ingresses } = view;
   const removeVolumes = volumesToRemove(view.node, view.volumes);
   return {
     content: {
@@ -76,9 +84,19 @@ export function desiredOfNode(view: NodeView): NodeDesired {
         digest,
       })),
       ...(removeVolumes.length === 0 ? {} : { removeVolumes }),
+      ...(ingresses === undefined
+        ? {}
+        : {
+            ingresses: ingresses.map(({ namespace, name, digest }) => ({
+              namespace,
+              name,
+              digest,
+            })),
+          }),
     },
     pods: desiredPods,
     configs,
+    ingresses: ingresses ?? [],
   };
 }
 
@@ -166,6 +184,12 @@ function wantedConfigs(view: NodeView, pods: readonly Pod[]): WantedConfig[] {
           ? wantedConfigMap(view, namespace, name)
           : wantedSecret(view, namespace, name);
       if (config !== undefined) wanted.set(key, config);
+    }
+  }
+  for (const { namespace, tls } of view.ingresses ?? []) {
+    for (const { secret } of tls) {
+      const config = wantedSecret(view, namespace, secret);
+      if (config !== undefined) wanted.set(`secret/${namespace}/${secret}`, config);
     }
   }
   return [...wanted].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, config]) => config);

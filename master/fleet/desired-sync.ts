@@ -17,7 +17,6 @@ import type { ConfigMap, PersistentVolume, Pod, Secret } from '../../protocol/ki
 import {
   BoardRoute,
   ClusterManifest,
-  DesiredPod,
   DesiredService,
   Manifest,
   MESSAGE_VERSION,
@@ -30,15 +29,11 @@ import { BY_CLAIM, BY_NAMESPACE, BY_NODE } from '../informer/shared.ts';
 import type { Timers } from '../informer/timers.ts';
 import { boardOf } from '../volumes/binding.ts';
 import { isLocalPath, isReachableFrom } from '../volumes/local-path.ts';
-import {
-  configReferences,
-  desiredOfNode,
-  isSameForBoard,
-  type NodeDesired,
-} from './desired-pods.ts';
+import { DesiredIngresses } from './desired-ingresses.ts';
+import { configReferences, desiredOfNode, isSameForBoard } from './desired-pods.ts';
 import { boardRoute, desiredService } from './desired-services.ts';
 import type { FleetInformers } from './fleet-informers.ts';
-import { encodeConfig } from './sealed-config.ts';
+import { nodePayloads } from './node-payloads.ts';
 import { type Payload, TopicPublisher } from './topic-publisher.ts';
 
 export interface DesiredSyncOptions {
@@ -72,6 +67,7 @@ export class DesiredSync {
   readonly #options: DesiredSyncOptions;
   readonly #boards = new Map<string, Board>();
   readonly #cluster: Board;
+  readonly #ingresses: DesiredIngresses;
   readonly #services = new Map<string, DesiredService>();
   readonly #dirtyNodes = new Set<string>();
   readonly #dirtyServices = new Set<string>();
@@ -86,6 +82,7 @@ export class DesiredSync {
   constructor(options: DesiredSyncOptions) {
     this.#options = options;
     this.#cluster = newBoard(options.bus);
+    this.#ingresses = new DesiredIngresses(options.informers, digest);
   }
 
   /** Call when all informers have synced. Throws when one has not. */
@@ -132,6 +129,7 @@ export class DesiredSync {
       informers.secrets.onChange(({ object }) => this.#configChanged('secret', object)),
       informers.persistentVolumeClaims.onChange(({ object }) => this.#claimChanged(keyOf(object))),
       informers.persistentVolumes.onChange(({ object }) => this.#volumeChanged(object)),
+      ...this.#ingresses.watch((node) => this.markBoard(node)),
     );
   }
 
@@ -256,6 +254,7 @@ export class DesiredSync {
       claim: (namespace, claim) => informers.persistentVolumeClaims.get(namespace, claim),
       volume: (volume) => informers.persistentVolumes.get('', volume),
       volumes: informers.persistentVolumes.list(),
+      ingresses: this.#ingresses.of(name),
       publicKey,
       digest,
     });
@@ -270,28 +269,10 @@ export class DesiredSync {
       encode: () =>
         encodeMessage(Manifest, { v: MESSAGE_VERSION, clusterId, epoch, revision, ...content }),
     };
-    const count = await board.publisher.publish(
-      this.#payloadsOf(name, desired, publicKey),
-      manifest,
-    );
+    const count = await board.publisher.publish(nodePayloads(name, desired, publicKey), manifest);
     board.lastRevision = revision;
     board.lastDigest = manifestDigest;
     log.debug({ node: name, revision, pods: content.pods.length, count }, 'manifest published');
-  }
-
-  #payloadsOf(node: string, desired: NodeDesired, publicKey: Uint8Array): Payload[] {
-    const topics = nodeTopics(node);
-    const pods = desired.pods.map((pod) => ({
-      topic: topics.pod(pod.uid),
-      digest: pod.digest,
-      encode: () => encodeMessage(DesiredPod, pod),
-    }));
-    const configs = desired.configs.map((config) => ({
-      topic: topics.config(config.kind, config.namespace, config.name),
-      digest: config.digest,
-      encode: () => encodeConfig(node, config, publicKey),
-    }));
-    return [...pods, ...configs];
   }
 
   async #publishCluster(): Promise<void> {

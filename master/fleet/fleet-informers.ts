@@ -2,6 +2,8 @@
 import type {
   ConfigMap,
   Endpoints,
+  Ingress,
+  IngressClass,
   Node,
   PersistentVolume,
   PersistentVolumeClaim,
@@ -16,6 +18,8 @@ export interface FleetInformers {
   readonly nodes: Informer<Node>;
   readonly services: Informer<Service>;
   readonly endpoints: Informer<Endpoints>;
+  readonly ingresses: Informer<Ingress>;
+  readonly ingressClasses: Informer<IngressClass>;
   readonly configMaps: Informer<ConfigMap>;
   readonly secrets: Informer<Secret>;
   readonly persistentVolumes: Informer<PersistentVolume>;

@@ -9,7 +9,7 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
 import { decodeMessage, MessageError } from '../../protocol/codec.ts';
-import type { ConfigMap, Secret } from '../../protocol/kinds/types.ts';
+import type { ConfigMap, Ingress, Secret, Service } from '../../protocol/kinds/types.ts';
 import { type Heartbeat, NodeEvent, type NodeFacts } from '../../protocol/messages.ts';
 import { parseTopic } from '../../protocol/topics.ts';
 import { type ApiClient, RESOURCES } from '../api/client.ts';
@@ -102,6 +102,8 @@ class FleetLink {
       nodes: informers.nodes,
       services: informers.services,
       endpoints: informers.endpoints,
+      ingresses: informers.ingresses,
+      ingressClasses: informers.ingressClasses,
       configMaps: new Informer<ConfigMap>({ ...own, id: RESOURCES.configMaps }),
       secrets: new Informer<Secret>({ ...own, id: RESOURCES.secrets }),
       persistentVolumes: informers.persistentVolumes,
@@ -221,7 +223,7 @@ class FleetLink {
     }
   }
 
-  /** A board may speak of its own Node, of pods that are bound to it, and of services: it serves them all. */
+  /** A board may speak of its own Node, of pods that are bound to it, and of what boards serve: services and Ingresses. */
   #receiveEvent(node: string, payload: Uint8Array): void {
     const { session, involved, type, reason, message } = decodeMessage(NodeEvent, payload);
     if (!this.boards.isCurrent(node, session)) return;
@@ -229,14 +231,20 @@ class FleetLink {
     const pod = kind === 'Pod' ? this.#informers.pods.get(namespace, name) : undefined;
     const isOwnPod = pod?.spec?.nodeName === node && pod.metadata?.uid === uid;
     const isOwnNode = kind === 'Node' && name === node;
-    const service = kind === 'Service' ? this.#informers.services.get(namespace, name) : undefined;
-    if (!isOwnPod && !isOwnNode && service === undefined) {
+    const served = this.#served(kind, namespace, name);
+    if (!isOwnPod && !isOwnNode && served === undefined) {
       this.#refusals.add(node, `event about ${kind} ${namespace}/${name}, which is not its own`);
       return;
     }
-    const own = isOwnNode ? this.#informers.nodes.get('', node) : isOwnPod ? pod : service;
+    const own = isOwnNode ? this.#informers.nodes.get('', node) : isOwnPod ? pod : served;
     const metadata = own?.metadata ?? { name, uid };
     this.#options.events.record({ apiVersion: 'v1', kind, metadata }, type, reason, message);
+  }
+
+  #served(kind: string, namespace: string, name: string): Service | Ingress | undefined {
+    const { services, ingresses } = this.#informers;
+    if (kind === 'Service') return services.get(namespace, name);
+    return kind === 'Ingress' ? ingresses.get(namespace, name) : undefined;
   }
 
   #factsCame(node: string, facts: NodeFacts): void {

@@ -13,6 +13,8 @@ import type {
   EndpointSlice,
   Endpoints,
   HorizontalPodAutoscaler,
+  Ingress,
+  IngressClass,
   Job,
   Namespace,
   Node,
@@ -72,6 +74,8 @@ export class SharedInformers {
   readonly persistentVolumeClaims: Informer<PersistentVolumeClaim>;
   readonly storageClasses: Informer<StorageClass>;
   readonly horizontalPodAutoscalers: Informer<HorizontalPodAutoscaler>;
+  readonly ingresses: Informer<Ingress>;
+  readonly ingressClasses: Informer<IngressClass>;
   readonly #metadata = new Map<string, Informer<KubeObject>>();
   readonly #source: InformerSource;
   #started = false;
@@ -115,6 +119,8 @@ export class SharedInformers {
       RESOURCES.horizontalPodAutoscalers,
       common,
     );
+    this.ingresses = make<Ingress>(RESOURCES.ingresses, common);
+    this.ingressClasses = make<IngressClass>(RESOURCES.ingressClasses, {});
   }
 
   /**
@@ -168,6 +174,8 @@ export class SharedInformers {
       this.persistentVolumeClaims,
       this.storageClasses,
       this.horizontalPodAutoscalers,
+      this.ingresses,
+      this.ingressClasses,
       ...this.#metadata.values(),
     ];
   }

@@ -108,6 +108,32 @@ t.test('what was accepted is there again after a restart, with no master', async
   t.same(again.holds(), { clusterId: 'home', epoch: 1, revision: 7 });
 });
 
+t.test(
+  'Ingresses to serve and their Secrets are known after a restart, and to others not',
+  async (t) => {
+    const { open } = await board(t);
+    const state = await open();
+    state.offerManifest(manifest(7, []));
+    t.equal(state.current().ingresses, undefined, 'other boards serve');
+    const named = { namespace: 'default', name: 'web', digest: 'i-1' };
+    const secret = { kind: 'secret', namespace: 'default', name: 'cert', digest: 's-1' } as const;
+    const tls = [{ hosts: ['a.example'], secret: 'cert' }];
+    state.offerIngress({ v: 1, ...named, rules: [], tls });
+    const sealed = encodeCbor({ 'tls.crt': new Uint8Array([1]) });
+    state.offerConfig({ v: 1, ...secret, sealed });
+    state.offerManifest(manifest(8, [], { ingresses: [named], configs: [secret] }));
+    await state.flush();
+    const again = (await open()).current();
+    t.match(again.ingresses, [{ name: 'web', tls }]);
+    const data = again.configs('secret', 'default', 'cert');
+    t.same(data, { 'tls.crt': new Uint8Array([1]) });
+    t.equal(again.configs('secret', 'default', 'cert'), data, 'the same while it is the same');
+    state.offerManifest(manifest(9, [], { ingresses: [] }));
+    await state.flush();
+    t.same(state.current().ingresses, []);
+  },
+);
+
 t.test('where volumes lie and which must go is known after a restart, too', async (t) => {
   const { open } = await board(t);
   const state = await open();

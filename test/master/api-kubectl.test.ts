@@ -85,8 +85,8 @@ async function amounts(t: Test, { ok, run }: Place): Promise<void> {
 async function plainKinds(t: Test, { ok, run, file }: Place): Promise<void> {
   const made = await run('create', 'ingress', 'web', '--rule=web.example/*=web:80');
   t.equal(made.code, 0, made.stderr);
-  t.match(made.stderr, /Warning: spec: stored, but this version of Pier does not route traffic/);
-  t.match(await ok('get', 'ingress'), /^web +<none> +web\.example +80 /m);
+  t.equal(made.stderr, '');
+  t.match(await ok('get', 'ingress'), /^web +pier +web\.example +80 /m);
   const policy = `apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: closed}

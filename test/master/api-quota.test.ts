@@ -280,60 +280,71 @@ t.test('claims are counted, bounded, and get the default class', async (t) => {
   t.equal(none.json.spec.storageClassName, '');
 });
 
-t.test('kinds that nothing acts on are checked as Kubernetes does, and say so', async (t) => {
-  const refused = async (path: string, body: object, words: RegExp) => {
-    const answer = await api.call('POST', path, { body: { metadata: { name: 'x' }, ...body } });
-    t.equal(answer.code, 422, answer.text);
-    t.match(answer.json.message, words);
-  };
-  const accepted = async (path: string, body: object, warning: RegExp | undefined) => {
-    const answer = await api.call('POST', path, { body: { metadata: { name: 'x' }, ...body } });
-    t.equal(answer.code, 201, answer.text);
-    if (warning === undefined) t.notOk(answer.headers.warning);
-    else t.match(answer.headers.warning, warning);
-    return answer.json;
-  };
-  const ingresses = `${NETWORKING}/namespaces/default/ingresses`;
-  const backend = { service: { name: 'web', port: { number: 80 } } };
-  const rules = (path: object) => ({ spec: { rules: [{ http: { paths: [path] } }] } });
-  await refused(ingresses, { spec: {} }, /either `defaultBackend` or `rules` must be specified/);
-  await refused(ingresses, rules({ path: '/', backend }), /pathType must be specified/);
-  await refused(ingresses, rules({ path: 'a', pathType: 'Prefix', backend }), /absolute path/);
-  await refused(
-    ingresses,
-    rules({ path: '/', pathType: 'Exact', backend: { service: { name: 'web' } } }),
-    /port name or number is required/,
-  );
-  await accepted(ingresses, rules({ path: '/', pathType: 'Prefix', backend }), /does not route/);
-  await refused(`${NETWORKING}/ingressclasses`, { spec: { controller: 'x' } }, /domain-prefixed/);
-  await accepted(`${NETWORKING}/ingressclasses`, { spec: { controller: 'a.io/b/c' } }, undefined);
+t.test(
+  'networking kinds are checked as Kubernetes does, and what nothing acts on says so',
+  async (t) => {
+    const refused = async (path: string, body: object, words: RegExp) => {
+      const answer = await api.call('POST', path, { body: { metadata: { name: 'x' }, ...body } });
+      t.equal(answer.code, 422, answer.text);
+      t.match(answer.json.message, words);
+    };
+    const accepted = async (path: string, body: object, warning: RegExp | undefined) => {
+      const answer = await api.call('POST', path, { body: { metadata: { name: 'x' }, ...body } });
+      t.equal(answer.code, 201, answer.text);
+      if (warning === undefined) t.notOk(answer.headers.warning);
+      else t.match(answer.headers.warning, warning);
+      return answer.json;
+    };
+    const ingresses = `${NETWORKING}/namespaces/default/ingresses`;
+    const backend = { service: { name: 'web', port: { number: 80 } } };
+    const rules = (path: object) => ({ spec: { rules: [{ http: { paths: [path] } }] } });
+    await refused(ingresses, { spec: {} }, /either `defaultBackend` or `rules` must be specified/);
+    await refused(ingresses, rules({ path: '/', backend }), /pathType must be specified/);
+    await refused(ingresses, rules({ path: 'a', pathType: 'Prefix', backend }), /absolute path/);
+    await refused(
+      ingresses,
+      rules({ path: '/', pathType: 'Exact', backend: { service: { name: 'web' } } }),
+      /port name or number is required/,
+    );
+    await accepted(ingresses, rules({ path: '/', pathType: 'Prefix', backend }), undefined);
+    await api.call('DELETE', `${ingresses}/x`);
+    const resource = { resource: { kind: 'Bucket', name: 'b' } };
+    const stored = rules({ path: '/', pathType: 'Prefix', backend: resource });
+    await accepted(
+      ingresses,
+      stored,
+      /spec\.rules\[0\]\.http\.paths\[0\]\.backend\.resource: stored, but/,
+    );
+    await refused(`${NETWORKING}/ingressclasses`, { spec: { controller: 'x' } }, /domain-prefixed/);
+    await accepted(`${NETWORKING}/ingressclasses`, { spec: { controller: 'a.io/b/c' } }, undefined);
 
-  const policies = `${NETWORKING}/namespaces/default/networkpolicies`;
-  await refused(policies, { spec: { ingress: [{ from: [{}] }] } }, /must specify a peer/);
-  const outside = { ipBlock: { cidr: '10.0.0.0/24', except: ['10.1.0.0/25'] } };
-  await refused(policies, { spec: { egress: [{ to: [outside] }] } }, /strict subset of `cidr`/);
-  const policy = await accepted(policies, { spec: { egress: [{}] } }, /does not enforce/);
-  t.same(policy.spec.policyTypes, ['Ingress', 'Egress']);
+    const policies = `${NETWORKING}/namespaces/default/networkpolicies`;
+    await refused(policies, { spec: { ingress: [{ from: [{}] }] } }, /must specify a peer/);
+    const outside = { ipBlock: { cidr: '10.0.0.0/24', except: ['10.1.0.0/25'] } };
+    await refused(policies, { spec: { egress: [{ to: [outside] }] } }, /strict subset of `cidr`/);
+    const policy = await accepted(policies, { spec: { egress: [{}] } }, /does not enforce/);
+    t.same(policy.spec.policyTypes, ['Ingress', 'Egress']);
 
-  const classes = '/apis/storage.k8s.io/v1/storageclasses';
-  await refused(classes, { provisioner: '' }, /provisioner: Required value/);
-  const storage = await accepted(classes, { provisioner: 'a.io/b' }, undefined);
-  t.match(storage, { reclaimPolicy: 'Delete', volumeBindingMode: 'Immediate' });
-  const moved = await api.call('PATCH', `${classes}/x`, {
-    body: { reclaimPolicy: 'Retain' },
-    type: 'application/merge-patch+json',
-  });
-  t.match(moved.json, { code: 422, message: /updates to this field are forbidden/ });
+    const classes = '/apis/storage.k8s.io/v1/storageclasses';
+    await refused(classes, { provisioner: '' }, /provisioner: Required value/);
+    const storage = await accepted(classes, { provisioner: 'a.io/b' }, undefined);
+    t.match(storage, { reclaimPolicy: 'Delete', volumeBindingMode: 'Immediate' });
+    const moved = await api.call('PATCH', `${classes}/x`, {
+      body: { reclaimPolicy: 'Retain' },
+      type: 'application/merge-patch+json',
+    });
+    t.match(moved.json, { code: 422, message: /updates to this field are forbidden/ });
 
-  const templates = inNamespace('default', 'podtemplates');
-  await refused(
-    templates,
-    { template: { spec: { containers: [] } } },
-    /containers: Required value/,
-  );
-  const never = { template: { spec: { restartPolicy: 'Never', containers: [container('c')] } } };
-  t.equal((await accepted(templates, never, undefined)).template.spec.restartPolicy, 'Never');
-});
+    const templates = inNamespace('default', 'podtemplates');
+    await refused(
+      templates,
+      { template: { spec: { containers: [] } } },
+      /containers: Required value/,
+    );
+    const never = { template: { spec: { restartPolicy: 'Never', containers: [container('c')] } } };
+    t.equal((await accepted(templates, never, undefined)).template.spec.restartPolicy, 'Never');
+  },
+);
 
 t.test('events of both versions are the same events', async (t) => {
   const core = inNamespace('default', 'events');

@@ -34,6 +34,7 @@ import {
 } from './fleet/fixture.ts';
 
 import './fleet/tables.ts';
+import './fleet/ingresses.ts';
 import './fleet/volumes.ts';
 import './fleet/whole.ts';
 

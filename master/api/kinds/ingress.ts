@@ -1,4 +1,4 @@
-/** Ingress: which HTTP host and path leads to which Service. Stored; nothing routes by it yet, and it says so. */
+/** Ingress: which HTTP host and path leads to which Service. Boards route by it (agent/ingress/). */
 import type {
   HTTPIngressPath,
   Ingress,
@@ -56,7 +56,14 @@ export const INGRESS: KindModule<Ingress> = {
     }
     return [...errors, ...rules.flatMap((rule, i) => validateRule(`spec.rules[${i}]`, rule))];
   },
-  warnings: () => ['spec: stored, but this version of Pier does not route traffic by Ingress yet'],
+  warnings: ({ spec }) => [
+    ...resourceWarnings('spec.defaultBackend', spec?.defaultBackend),
+    ...(spec?.rules ?? []).flatMap(({ http }, rule) =>
+      (http?.paths ?? []).flatMap(({ backend }, path) =>
+        resourceWarnings(`spec.rules[${rule}].http.paths[${path}].backend`, backend),
+      ),
+    ),
+  ],
   columns: [
     NAME,
     text('Class', 'Class of the controller that is to serve it.'),
@@ -78,6 +85,11 @@ export const INGRESS: KindModule<Ingress> = {
     ];
   },
 };
+
+function resourceWarnings(path: string, backend: IngressBackend | undefined): string[] {
+  if (backend?.resource === undefined) return [];
+  return [`${path}.resource: stored, but Pier leads to Services only: such requests get a 503`];
+}
 
 function hostsCell(rules: readonly IngressRule[]): string {
   const hosts = rules.map((rule) => rule.host ?? '').filter((host) => host !== '');

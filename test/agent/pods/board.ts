@@ -143,6 +143,7 @@ export function view(pods: readonly BoardPod[], more: Partial<DesiredView> = {})
     lostPods: new Set(),
     configs: () => undefined,
     configsDigest: '',
+    ingresses: undefined,
     removeVolumes: [],
     services: [],
     boards: [],

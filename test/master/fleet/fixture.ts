@@ -202,6 +202,7 @@ export function makeLink(
       onManifest: note('manifest'),
       onPod: note('pod'),
       onConfig: note('config'),
+      onIngress: note('ingress'),
       onClusterManifest: note('clusterManifest'),
       onService: note('service'),
       onBoard: note('board'),

@@ -65,6 +65,7 @@ function told(one: Pod, claim: PersistentVolumeClaim | undefined, volumes: Persi
     claim: () => claim,
     volume: (name) => volumes.find(({ metadata }) => metadata?.name === name),
     volumes,
+    ingresses: undefined,
   });
   return { claims: pods[0]?.claims, count: pods.length, digest: pods[0]?.digest, content };
 }

@@ -351,11 +351,9 @@ class SimAgent {
       case 'manifest':
         return this.#node.offerManifest(nodeManifest(incoming.message)).type;
       case 'pod':
-      case 'config': {
-        const payload: NodePayload =
-          incoming.type === 'pod'
-            ? { type: 'pod', message: incoming.message }
-            : { type: 'config', message: incoming.message };
+      case 'config':
+      case 'ingress': {
+        const payload: NodePayload = incoming;
         const { digest } = payload.message;
         return this.#node.offerPayload(keyOf(payload), digest, payload).type;
       }

@@ -1,0 +1,29 @@
+/** What a board's manifest names, as retained messages of its own topics. */
+import { encodeMessage } from '../../protocol/codec.ts';
+import { DesiredIngress } from '../../protocol/ingress.ts';
+import { DesiredPod } from '../../protocol/messages.ts';
+import { nodeTopics } from '../../protocol/topics.ts';
+import type { NodeDesired } from './desired-pods.ts';
+import { encodeConfig } from './sealed-config.ts';
+import type { Payload } from './topic-publisher.ts';
+
+/** `publicKey` is the board's, for Secrets. */
+export function nodePayloads(node: string, desired: NodeDesired, publicKey: Uint8Array): Payload[] {
+  const topics = nodeTopics(node);
+  const pods = desired.pods.map((pod) => ({
+    topic: topics.pod(pod.uid),
+    digest: pod.digest,
+    encode: () => encodeMessage(DesiredPod, pod),
+  }));
+  const configs = desired.configs.map((config) => ({
+    topic: topics.config(config.kind, config.namespace, config.name),
+    digest: config.digest,
+    encode: () => encodeConfig(node, config, publicKey),
+  }));
+  const ingresses = desired.ingresses.map((ingress) => ({
+    topic: topics.ingress(ingress.namespace, ingress.name),
+    digest: ingress.digest,
+    encode: () => encodeMessage(DesiredIngress, ingress),
+  }));
+  return [...pods, ...configs, ...ingresses];
+}
