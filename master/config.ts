@@ -14,6 +14,7 @@ export interface MasterConfig {
   readonly mqttPort: number;
   /** Names and addresses that go into the server's certificate. */
   readonly hostnames: readonly string[];
+  /** Where it can be reached. */
   readonly addresses: readonly string[];
   readonly podCidr: string;
   /** Seconds a pod stays bound to a board that is gone, unless it says otherwise. */
@@ -32,8 +33,10 @@ export interface MasterFlags {
   readonly scheduling: 'binpack' | 'spread';
 }
 
+const ANY_ADDRESS: ReadonlySet<string> = new Set(['::', '0.0.0.0']);
+
 export function configOf(flags: MasterFlags): MasterConfig {
-  const addresses = new Set(localAddresses());
+  const addresses = new Set(ANY_ADDRESS.has(flags.listen) ? localAddresses() : [flags.listen]);
   if (flags.address !== undefined) addresses.add(flags.address);
   return Object.freeze({
     dataDir: flags.data,

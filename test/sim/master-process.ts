@@ -153,14 +153,12 @@ export class MasterProcess {
 
   /** Where its API listens. */
   get server(): string {
-    const { port } = new URL(readKubeconfig(this.kubeconfig).server);
-    return `https://127.0.0.1:${port}`;
+    return readKubeconfig(this.kubeconfig).server.href.replace(/\/$/, '');
   }
 
   /** As the admin. Only once it is up. */
   get client(): Client {
-    const connection = readKubeconfig(this.kubeconfig);
-    this.#client ??= new Client({ ...connection, server: new URL(this.server) });
+    this.#client ??= new Client(readKubeconfig(this.kubeconfig));
     return this.#client;
   }
 
