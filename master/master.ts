@@ -5,6 +5,7 @@
  * never go out), and nothing listens before there is something to answer with.
  */
 import { chmod, mkdir, readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import { systemClock } from '../protocol/clock.ts';
 import type { Heartbeat } from '../protocol/messages.ts';
@@ -15,6 +16,7 @@ import type { ApiClient } from './api/client.ts';
 import { KUBERNETES_VERSION } from './api/discovery.ts';
 import { KIND_MODULES } from './api/kinds/all.ts';
 import { createLocalClient } from './api/local-client.ts';
+import { openApiFolder } from './api/openapi/source.ts';
 import { createRegistry, type Registry } from './api/registry.ts';
 import { type ApiServer, createApiServer } from './api/server.ts';
 import { Broker } from './broker/broker.ts';
@@ -44,6 +46,8 @@ export interface Master {
 const KUBERNETES_SERVICE_IP = '10.43.0.1';
 /** The tenth: what agents listen on (agent/config.ts). */
 const DNS_SERVICE_IP = '10.43.0.10';
+/** Beside the built program; there is none beside the sources. */
+const OPENAPI_FOLDER = fileURLToPath(new URL('openapi', import.meta.url));
 /** A clock before this has not been set yet: no board with this release was ever built earlier. */
 const CLOCK_SANE_MS = Date.UTC(2026, 0, 1);
 
@@ -174,8 +178,10 @@ async function assemble({ config, log, registry, pki, closers, store }: Parts): 
   await informers.start();
   await Promise.all([scheduler.start(), controllers.ready, fleet.ready]);
 
+  const openapi = await openApiFolder(OPENAPI_FOLDER);
   const api = createApiServer({
     registry,
+    ...(openapi === undefined ? {} : { openapi }),
     log: log.child({ part: 'api' }),
     logs: fleet.logs,
     streams: fleet.streams,

@@ -2,6 +2,7 @@
  * Writing answers: Status errors, single objects, lists. Lists go out in chunks with back-pressure, spliced from stored
  * bytes; no object of a plain list is ever parsed or encoded.
  */
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { stringify } from 'yaml';
@@ -49,6 +50,17 @@ function warningHeaders(warnings: readonly string[]): string[] {
     const plain = text.replace(/[^\x20-\x7e]/g, '?').slice(0, WARNING_LENGTH_MAX);
     return `299 - "${plain.replace(/["\\]/g, (c) => `\\${c}`)}"`;
   });
+}
+
+/** For ETags and addresses of documents, as Kubernetes hashes them. */
+export function contentHash(content: string | Uint8Array): string {
+  return createHash('sha512').update(content).digest('hex').toUpperCase();
+}
+
+/** Does the client have the answer with this ETag already (If-None-Match, RFC 9110 13.1.2)? */
+export function isNotModified(request: ApiRequest, etag: string): boolean {
+  const known = request.message.headers['if-none-match'] ?? '';
+  return known.split(',').some((one) => ['*', etag].includes(one.trim().replace(/^W\//, '')));
 }
 
 export function sendBytes(request: ApiRequest, code: number, type: string, body: Buffer): void {

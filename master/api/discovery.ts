@@ -1,17 +1,13 @@
 /**
  * What this server offers: `/api`, `/apis`, `/apis/GROUP`, `/api/v1`, `/apis/GROUP/VERSION`, old and aggregated, and
- * `/version`. Made once from the kind modules and kept as bytes.
+ * `/version`. Made once from the entries and kept as bytes.
  *
  * Aggregated discovery is answered in exactly the version asked for (v2, or v2beta1 for kubectl 1.27 to 1.29), else in
  * the old form: a client that asked for v2beta1 sees an empty server when it gets v2.
  */
-import { createHash } from 'node:crypto';
-import { TOKEN_REQUEST } from './authn/token-request.ts';
-import type { KindModule } from './kind.ts';
+import { contentHash } from './answers.ts';
+import { type ApiEntry, kindOf } from './entries.ts';
 import { type MediaRange, parseAccept } from './negotiate.ts';
-import type { Verb } from './routes.ts';
-import { SCALE_KIND } from './scale.ts';
-import type { VirtualResource } from './virtual.ts';
 
 /** What clients compare against (Helm charts, kubectl's skew warning). */
 export const KUBERNETES_VERSION = { major: '1', minor: '35', gitVersion: 'v1.35.0+pier' } as const;
@@ -22,40 +18,12 @@ export interface DiscoveryAnswer {
   readonly etag?: string;
 }
 
-/** One resource or subresource, as both forms need it. */
-interface Entry {
-  readonly group: string;
-  readonly version: string;
-  /** "deployments" or "deployments/scale". */
-  readonly name: string;
-  readonly singular: string;
-  readonly namespaced: boolean;
-  readonly kind: string;
-  /** Where the kind comes from when it is not this group and version. */
-  readonly from?: { readonly group: string; readonly version: string };
-  readonly verbs: readonly string[];
-  readonly shortNames: readonly string[];
-  readonly categories: readonly string[];
-}
-
-const ALL_VERBS: readonly Verb[] = [
-  'create',
-  'delete',
-  'deletecollection',
-  'get',
-  'list',
-  'patch',
-  'update',
-  'watch',
-];
-const PART_VERBS: readonly Verb[] = ['get', 'patch', 'update'];
-
 export class Discovery {
-  readonly #entries: readonly Entry[];
+  readonly #entries: readonly ApiEntry[];
   readonly #answers = new Map<string, DiscoveryAnswer>();
 
-  constructor(modules: readonly KindModule[], virtual: readonly VirtualResource[]) {
-    this.#entries = [...modules.flatMap(moduleEntries), ...virtual.map(virtualEntry)];
+  constructor(entries: readonly ApiEntry[]) {
+    this.#entries = entries;
   }
 
   /** Undefined when the path is no discovery document of this server. */
@@ -139,16 +107,15 @@ export class Discovery {
     }));
     const apiVersion = `apidiscovery.k8s.io/${wanted}`;
     const answer = json({ kind: 'APIGroupDiscoveryList', apiVersion, metadata: {}, items });
-    const hash = createHash('sha512').update(answer.body).digest('hex').toUpperCase();
     return {
       type: `application/json;g=apidiscovery.k8s.io;v=${wanted};as=APIGroupDiscoveryList`,
       body: answer.body,
-      etag: `"${hash}"`,
+      etag: `"${contentHash(answer.body)}"`,
     };
   }
 }
 
-function aggregatedResources(entries: readonly Entry[]): object[] {
+function aggregatedResources(entries: readonly ApiEntry[]): object[] {
   const main = entries.filter((entry) => !entry.name.includes('/'));
   return [...main].sort(byName).map((entry) => {
     const parts = entries.filter((part) => part.name.startsWith(`${entry.name}/`)).sort(byName);
@@ -170,60 +137,8 @@ function aggregatedResources(entries: readonly Entry[]): object[] {
   });
 }
 
-function kindOf(entry: Entry): object {
-  return {
-    group: entry.from?.group ?? entry.group,
-    version: entry.from?.version ?? entry.version,
-    kind: entry.kind,
-  };
-}
-
-function byName(a: Entry, b: Entry): number {
+function byName(a: ApiEntry, b: ApiEntry): number {
   return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
-}
-
-function moduleEntries(module: KindModule): Entry[] {
-  const { group, version, plural, singular, namespaced, kind, subresources } = module;
-  const base = { group, version, namespaced, kind, shortNames: [], categories: [] };
-  const part = (name: string, verbs: readonly string[], more: object = {}): Entry => ({
-    ...base,
-    name: `${plural}/${name}`,
-    singular: '',
-    verbs,
-    ...more,
-  });
-  const isNamespaces = group === '' && plural === 'namespaces';
-  const verbs = isNamespaces ? ALL_VERBS.filter((v) => v !== 'deletecollection') : ALL_VERBS;
-  const { shortNames, categories } = module;
-  const entries: Entry[] = [{ ...base, name: plural, singular, verbs, shortNames, categories }];
-  if (subresources.status === true) entries.push(part('status', PART_VERBS));
-  if (subresources.scale === true) {
-    const from = { group: SCALE_KIND.group, version: SCALE_KIND.version };
-    entries.push(part('scale', PART_VERBS, { kind: 'Scale', from }));
-  }
-  if (isNamespaces) entries.push(part('finalize', ['update']));
-  if (group === '' && plural === 'serviceaccounts') {
-    const { group: from, version: fromVersion, kind: partKind } = TOKEN_REQUEST;
-    const more = { kind: partKind, from: { group: from, version: fromVersion } };
-    entries.push(part('token', ['create'], more));
-  }
-  if (group === '' && plural === 'pods') {
-    entries.push(
-      part('binding', ['create'], { kind: 'Binding' }),
-      part('eviction', ['create'], { kind: 'Eviction', from: { group: 'policy', version: 'v1' } }),
-      part('log', ['get']),
-      part('exec', ['create', 'get'], { kind: 'PodExecOptions' }),
-      part('attach', ['create', 'get'], { kind: 'PodAttachOptions' }),
-      part('portforward', ['create', 'get'], { kind: 'PodPortForwardOptions' }),
-    );
-  }
-  return entries;
-}
-
-function virtualEntry(resource: VirtualResource): Entry {
-  const { group, version, plural, singular, namespaced, kind, verbs } = resource;
-  const none = { shortNames: [], categories: [] };
-  return { group, version, name: plural, singular, namespaced, kind, verbs, ...none };
 }
 
 /** The aggregated version that stands in Accept, the better one if both do. */

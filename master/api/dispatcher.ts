@@ -2,13 +2,15 @@
  * From a request with a user to the handler of its path: resources, virtual resources, discovery, OpenAPI, version and
  * health. Each path that is no resource is authorized here; resources authorize in the registry.
  */
-import { type ApiRequest, sendBytes, sendText, sendValue } from './answers.ts';
+import { type ApiRequest, isNotModified, sendBytes, sendText, sendValue } from './answers.ts';
 import { ISSUER } from './authn/account-tokens.ts';
 import { forbiddenPath, forbiddenResource } from './authorizer.ts';
 import { Discovery, versionInfo } from './discovery.ts';
+import { apiEntries } from './entries.ts';
 import { DEFAULT_IN_FLIGHT, InFlight, type InFlightLimits } from './in-flight.ts';
 import { type MetricsSource, metricsResources } from './metrics.ts';
-import { legacyDocument, OpenApi } from './openapi.ts';
+import { sendOpenApi } from './openapi/answers.ts';
+import { type OpenApiSource, openApiOf } from './openapi/source.ts';
 import type { LogSource } from './pod-log.ts';
 import type { Registry } from './registry.ts';
 import { readObject } from './request-body.ts';
@@ -30,6 +32,8 @@ export interface DispatcherOptions {
   readonly logs?: LogSource;
   readonly metrics?: MetricsSource;
   readonly health?: readonly HealthCheck[];
+  /** Default: made here when somebody asks. */
+  readonly openapi?: OpenApiSource;
   readonly watchLimits?: Partial<WatchLimits>;
   readonly inFlight?: Partial<InFlightLimits>;
 }
@@ -42,7 +46,6 @@ const ISSUER_DOCUMENT = {
   subject_types_supported: ['public'],
   id_token_signing_alg_values_supported: ['ES256'],
 };
-const IMMUTABLE = 'public, immutable, max-age=31536000';
 
 export class Dispatcher {
   readonly #registry: Registry;
@@ -50,7 +53,7 @@ export class Dispatcher {
   readonly #stopping: AbortSignal;
   readonly #virtual = new Map<string, VirtualResource>();
   readonly #discovery: Discovery;
-  readonly #openapi: OpenApi;
+  readonly #openapi: OpenApiSource;
   readonly #inFlight: InFlight;
   readonly #watchLimits: WatchLimits;
 
@@ -67,8 +70,9 @@ export class Dispatcher {
       this.#virtual.set(`${one.group}/${one.version}/${one.plural}`, one);
     }
     const modules = registry.table.all.map((resource) => resource.module);
-    this.#discovery = new Discovery(modules, virtual);
-    this.#openapi = new OpenApi(modules);
+    const entries = apiEntries(modules, virtual);
+    this.#discovery = new Discovery(entries);
+    this.#openapi = options.openapi ?? openApiOf(entries);
     this.#inFlight = new InFlight({ ...DEFAULT_IN_FLIGHT, ...options.inFlight });
     this.#watchLimits = { ...DEFAULT_WATCH_LIMITS, ...options.watchLimits };
   }
@@ -135,7 +139,7 @@ export class Dispatcher {
       request.response.setHeader('Vary', 'Accept');
       if (found.etag !== undefined) {
         request.response.setHeader('ETag', found.etag);
-        if (request.message.headers['if-none-match'] === found.etag) {
+        if (isNotModified(request, found.etag)) {
           request.response.writeHead(304).end();
           return;
         }
@@ -146,7 +150,8 @@ export class Dispatcher {
     if (path === '/.well-known/openid-configuration') sendValue(request, 200, ISSUER_DOCUMENT);
     else if (path === '/openid/v1/jwks') this.#keys(request);
     else if (path === '/version') sendValue(request, 200, versionInfo());
-    else if (/^\/openapi\/v(2|3|3\/.*)$/.test(path)) this.#schema(request, path);
+    else if (/^\/openapi\/v(2|3|3\/.*)$/.test(path))
+      await sendOpenApi(request, path, this.#openapi);
     else if (/^\/(healthz|livez|readyz)(\/|$)/.test(path)) this.#health(request, path);
     else throw noSuchResource();
   }
@@ -154,40 +159,6 @@ export class Dispatcher {
   #keys(request: ApiRequest): void {
     const body = Buffer.from(JSON.stringify(this.#registry.tokens.keySet()));
     sendBytes(request, 200, 'application/jwk-set+json', body);
-  }
-
-  #schema(request: ApiRequest, path: string): void {
-    if (path === '/openapi/v2') {
-      const { type, body } = legacyDocument(String(request.message.headers.accept ?? ''));
-      sendBytes(request, 200, type, body);
-      return;
-    }
-    if (path === '/openapi/v3') {
-      sendValue(request, 200, this.#openapi.index());
-      return;
-    }
-    const document = this.#openapi.document(path.slice('/openapi/v3/'.length));
-    if (document === undefined) throw noSuchResource();
-    const { message, response } = request;
-    const headers: Record<string, string> = {
-      ETag: document.etag,
-      Vary: 'Accept-Encoding',
-      // An address with the hash of its content never changes.
-      'Cache-Control': request.query.has('hash') ? IMMUTABLE : 'no-cache, private',
-    };
-    if (message.headers['if-none-match'] === document.etag) {
-      response.writeHead(304, headers).end();
-      return;
-    }
-    const gzip = /\bgzip\b/.test(String(message.headers['accept-encoding'] ?? ''));
-    const body = gzip ? document.gzip : document.plain();
-    response.writeHead(200, {
-      ...headers,
-      'Content-Type': 'application/json',
-      'Content-Length': body.byteLength,
-      ...(gzip ? { 'Content-Encoding': 'gzip' } : {}),
-    });
-    response.end(body);
   }
 
   /** `/livez` says that the process answers; `/readyz` and `/healthz` ask the parts. */

@@ -68,6 +68,14 @@ function formatOf(type: string): 'json' | 'yaml' | undefined {
     : undefined;
 }
 
+/** May an answer be in this Content-Encoding? Only what the client names or a `*`, and not with `q=0`. */
+export function acceptsEncoding(acceptEncoding: string | undefined, encoding: string): boolean {
+  const ranges = parseAccept(acceptEncoding);
+  const range =
+    ranges.find(({ type }) => type === encoding) ?? ranges.find(({ type }) => type === '*');
+  return range !== undefined && Number(range.parameters.get('q') ?? 1) > 0;
+}
+
 export function notAcceptable(): ApiError {
   return new ApiError(
     406,

@@ -1,10 +1,14 @@
 /** The edge of the API from the outside: TLS, identities, limits, watches over the wire. */
 import { once } from 'node:events';
+import { rm } from 'node:fs/promises';
 import { Agent, request } from 'node:https';
+import { join } from 'node:path';
 import t from 'tap';
 import { RESOURCES } from '../../master/api/client.ts';
 import { KIND_MODULES } from '../../master/api/kinds/all.ts';
 import { createLocalClient } from '../../master/api/local-client.ts';
+import { buildOpenApi } from '../../master/api/openapi/build.ts';
+import { openApiFolder } from '../../master/api/openapi/source.ts';
 import { createRegistry } from '../../master/api/registry.ts';
 import { openMemoryStore } from '../../master/store/memory-store.ts';
 import { NoSpaceError, type StoreWatch, type WatchRequest } from '../../master/store/store.ts';
@@ -151,26 +155,86 @@ t.test('discovery answers in the form that was asked for', async (t) => {
 
 t.test('OpenAPI documents are hashed, cached and compressed', async (t) => {
   const index = await api.call('GET', '/openapi/v3');
+  const same = { 'If-None-Match': `W/"x", ${index.headers.etag}` };
+  t.equal((await api.call('GET', '/openapi/v3', { headers: same })).code, 304);
   const url = index.json.paths['apis/apps/v1'].serverRelativeURL;
   const apps = await api.call('GET', url);
-  t.match(apps.headers['cache-control'], /immutable/);
-  const schema = apps.json.components.schemas['io.k8s.api.apps.v1.Deployment'];
-  t.match(schema['x-kubernetes-group-version-kind'], [{ group: 'apps', kind: 'Deployment' }]);
-  const patch = apps.json.paths['/apis/apps/v1/namespaces/{namespace}/deployments/{name}'].patch;
-  t.ok(patch.requestBody.content['application/strategic-merge-patch+json']);
-  t.ok(patch.parameters.some((p: { name: string }) => p.name === 'fieldValidation'));
-  const containers =
-    apps.json.components.schemas['io.k8s.api.core.v1.PodSpec'].properties.containers;
-  t.equal(containers['x-kubernetes-patch-merge-key'], 'name');
+  t.match(apps.headers, {
+    'cache-control': 'public, immutable, max-age=31536000',
+    vary: 'Accept, Accept-Encoding',
+    etag: /^"[0-9A-F]{128}"$/,
+  });
+  t.equal(`"${url.split('hash=')[1]}"`, apps.headers.etag);
   const cached = await api.call('GET', url, {
     headers: { 'If-None-Match': String(apps.headers.etag) },
   });
-  t.equal(cached.code, 304);
+  t.match(cached, { code: 304, text: '', headers: { etag: apps.headers.etag } });
   const gzip = await api.call('GET', url, { headers: { 'Accept-Encoding': 'gzip' } });
   t.equal(gzip.headers['content-encoding'], 'gzip');
-  for (const [, ref] of apps.text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)) {
-    if (apps.json.components.schemas[ref ?? ''] === undefined) t.fail(`${ref} is missing`);
+  t.ok(Number(gzip.headers['content-length']) * 5 < Buffer.byteLength(apps.text));
+  const refused = await api.call('GET', url, { headers: { 'Accept-Encoding': 'gzip;q=0, br' } });
+  t.equal(refused.headers['content-encoding'], undefined);
+  t.equal(refused.text, apps.text);
+
+  const old = await api.call('GET', '/openapi/v3/apis/apps/v1?hash=OLD');
+  t.match(old, { code: 301, headers: { location: url } });
+  t.notOk(old.headers['cache-control'], 'what an old address holds is kept by nobody');
+  const unhashed = await api.call('GET', '/openapi/v3/apis/apps/v1');
+  t.match(unhashed.headers, { 'cache-control': 'no-cache, private', etag: apps.headers.etag });
+  t.equal((await api.call('GET', '/openapi/v3/apis/none/v1')).code, 404);
+  t.equal((await api.call('GET', url, { accept: 'application/x-other' })).code, 406);
+});
+
+t.test('OpenAPI documents say what clients look for', async (t) => {
+  const { paths: places } = (await api.call('GET', '/openapi/v3')).json;
+  const document = async (place: string) =>
+    (await api.call('GET', places[place].serverRelativeURL)).json;
+  const apps = await document('apis/apps/v1');
+  const kind = 'x-kubernetes-group-version-kind';
+  const schema = apps.components.schemas['io.k8s.api.apps.v1.Deployment'];
+  t.match(schema[kind], [{ group: 'apps', kind: 'Deployment' }]);
+  const path = '/apis/apps/v1/namespaces/{namespace}/deployments/{name}';
+  const { patch } = apps.paths[path];
+  t.ok(patch.requestBody.content['application/strategic-merge-patch+json']);
+  t.ok(patch.parameters.some((p: { name: string }) => p.name === 'fieldValidation'));
+  const { containers } = apps.components.schemas['io.k8s.api.core.v1.PodSpec'].properties;
+  t.equal(containers['x-kubernetes-patch-merge-key'], 'name');
+  t.match(apps.paths[`${path}/scale`].patch[kind], { group: 'autoscaling', kind: 'Scale' });
+  const core = await document('api/v1');
+  t.notOk(core.paths['/api/v1/namespaces'].delete, 'as discovery says');
+  const inPod = '/api/v1/namespaces/{namespace}/pods/{name}';
+  t.match(core.paths[`${inPod}/eviction`].post[kind], { group: 'policy', kind: 'Eviction' });
+  t.notOk(core.paths[`${inPod}/log`].get.responses[200].content['application/json']);
+  const reviews = await document('apis/authorization.k8s.io/v1');
+  const review = reviews.paths['/apis/authorization.k8s.io/v1/selfsubjectaccessreviews'];
+  t.same(Object.keys(review).sort(), ['parameters', 'post'], 'nothing that it cannot do');
+  for (const place of Object.keys(places)) {
+    const { components, ...rest } = await document(place);
+    const text = JSON.stringify({ components, ...rest });
+    for (const [, ref = ''] of text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)) {
+      if (components.schemas[ref] === undefined) t.fail(`${place}: ${ref} is missing`);
+    }
   }
+});
+
+t.test('OpenAPI documents that a build made ahead are served from their files', async (t) => {
+  const folder = join(api.dir, 'openapi');
+  t.equal(await openApiFolder(folder), undefined);
+  await buildOpenApi(folder);
+  const openapi = await openApiFolder(folder);
+  if (openapi === undefined) throw new Error('there is no index');
+  const ahead = await startApi({ openapi });
+  t.teardown(() => ahead.close());
+  const index = await ahead.call('GET', '/openapi/v3');
+  const now = (await api.call('GET', '/openapi/v3')).json.paths;
+  t.ok(Object.keys(now).length > 10);
+  for (const [place, { serverRelativeURL }] of Object.entries<{ serverRelativeURL: string }>(now)) {
+    t.equal(index.json.paths[place].serverRelativeURL, serverRelativeURL, `${place} is the same`);
+  }
+  const url = index.json.paths['api/v1'].serverRelativeURL;
+  t.equal((await ahead.call('GET', url)).text, (await api.call('GET', url)).text);
+  await rm(folder, { recursive: true });
+  t.equal((await ahead.call('GET', url)).code, 500, 'nothing of it is kept in memory');
 });
 
 t.test('reviews and metrics are answered', async (t) => {

@@ -183,6 +183,37 @@ async function autoscalers(t: Test, { api, ok, run }: Place): Promise<void> {
   t.match(await ok('get', 'endpointslices'), /^kubernetes +IPv4 +6443 +192\.0\.2\.1 /m);
 }
 
+async function schemas(t: Test, { api, ok, run, file }: Place): Promise<void> {
+  const deployment = await ok('explain', 'deployments', '--recursive');
+  t.match(deployment, /^GROUP: +apps\nKIND: +Deployment\nVERSION: +v1\n/);
+  t.match(deployment, /^ +containers\t<\[\]Container> -required-$/m);
+  t.match(await ok('explain', 'pods.spec.containers.ports'), /^ +containerPort\t<integer>/m);
+  t.match(
+    await ok('explain', 'selfsubjectaccessreviews'),
+    /^ +spec\t<SelfSubjectAccessReviewSpec>/m,
+  );
+  t.match((await run('explain', 'pods.spec.colour')).stderr, /field "colour" does not exist/);
+  // What it read is kept: an answer that is asked for by its hash comes from the disk.
+  t.equal(await ok('explain', 'deployments', '--recursive'), deployment);
+
+  const manifest = (name: string) => `apiVersion: v1
+kind: ConfigMap
+metadata: {name: ${name}}
+colour: red
+data: {a: "1"}
+`;
+  const apply = async (mode: string) =>
+    run('apply', `--validate=${mode}`, '-f', await file(`${mode}.yaml`, manifest(mode)));
+  const strict = await apply('strict');
+  t.match(strict, { code: 1, stderr: /unknown field "colour"/ });
+  const warned = await apply('warn');
+  t.match(warned, { code: 0, stderr: /Warning: unknown field "colour"/ });
+  const ignored = await apply('ignore');
+  t.match(ignored, { code: 0, stdout: /created/ });
+  t.notMatch(ignored.stderr, /colour/);
+  t.equal((await api.call('GET', '/api/v1/namespaces/default/configmaps/strict')).code, 404);
+}
+
 for (const version of ['current', '1.32'] as const) {
   const found = findKubectl(version);
   const skip = 'missing' in found ? found.missing : false;
@@ -192,6 +223,7 @@ for (const version of ['current', '1.32'] as const) {
     const place = await placeFor(t, found.path);
     await t.test('rights and tokens', (t) => rights(t, place));
     await t.test('quotas', (t) => amounts(t, place));
+    await t.test('schemas and what is not in them', (t) => schemas(t, place));
     await t.test('kinds that are only stored', (t) => plainKinds(t, place));
     await t.test('claims, volumes and their classes', (t) => storage(t, place));
     await t.test('autoscalers in both versions', (t) => autoscalers(t, place));

@@ -1,11 +1,12 @@
 /** OpenAPI schemas of messages, from the table of kinds: types, kinds, merge keys and list types. */
-import { type FieldSpec, kindByGvk, messageSpec } from '../../protocol/kinds/table.ts';
-import type { KindModule } from './kind.ts';
-import { SCALE_KIND } from './scale.ts';
+import { type FieldSpec, kindByGvk, messageSpec } from '../../../protocol/kinds/table.ts';
+import { type ApiEntry, kindOf, messageOf } from '../entries.ts';
 
 type Schema = Record<string, unknown>;
 
 const META = 'io.k8s.apimachinery.pkg.apis.meta.v1';
+export const GVK = 'x-kubernetes-group-version-kind';
+export const STATUS = `${META}.Status`;
 
 /** JSON forms of messages that are no objects in JSON. */
 const SPECIAL: Readonly<Record<string, Schema>> = {
@@ -28,29 +29,41 @@ const SCALARS: Readonly<Record<string, Schema>> = {
   stringList: { type: 'array', items: { type: 'string' } },
 };
 
-/** All schemas that the kinds need, by name, in the order of their names. */
-export function collectSchemas(modules: readonly KindModule[]): Record<string, Schema> {
+/** All schemas that the resources need, by name, in the order of their names. */
+export function collectSchemas(entries: readonly ApiEntry[]): Record<string, Schema> {
   const schemas = new Map<string, Schema>();
-  const waiting: string[] = [];
-  for (const module of modules) {
-    waiting.push(module.message);
-    if (kindByGvk(module.group, module.version, `${module.kind}List`) !== undefined) {
-      waiting.push(`${module.message}List`);
-    }
-    if (module.subresources.scale === true) waiting.push(SCALE_KIND.message);
-  }
-  waiting.push(`${META}.DeleteOptions`, `${META}.Status`);
+  const kinds = kindsOf(entries);
+  const waiting = [...kinds.keys()];
   for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
     if (schemas.has(name)) continue;
     const { schema, uses } = messageSchema(name);
     schemas.set(name, schema);
+    // Clients find the schema of a kind by that, not by its name.
+    const kind = kinds.get(name);
+    if (kind !== undefined) schema[GVK] = [kind];
     for (const [used, special] of uses) {
       if (special === undefined) waiting.push(used);
       else schemas.set(used, special);
     }
   }
-  for (const name of schemas.keys()) addKind(name, schemas, modules);
   return Object.fromEntries([...schemas].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** The kinds that are sent and answered, by the names of their messages. */
+function kindsOf(entries: readonly ApiEntry[]): Map<string, object> {
+  const kinds = new Map<string, object>();
+  for (const entry of entries) {
+    const message = messageOf(entry);
+    if (message === undefined) continue;
+    const { group, version, kind } = kindOf(entry);
+    kinds.set(message, { group, kind, version });
+    const list = kindByGvk(group, version, `${kind}List`);
+    if (list !== undefined) kinds.set(list.message, { group, kind: list.kind, version });
+  }
+  for (const kind of ['DeleteOptions', 'Status']) {
+    kinds.set(`${META}.${kind}`, { group: '', kind, version: 'v1' });
+  }
+  return kinds;
 }
 
 function messageSchema(name: string): { schema: Schema; uses: Map<string, Schema | undefined> } {
@@ -99,24 +112,3 @@ function valueSchema(field: FieldSpec, uses: Map<string, Schema | undefined>): S
   // OpenAPI 3.0 ignores what stands beside a $ref, so references hide in allOf.
   return { allOf: [{ $ref: `#/components/schemas/${name}` }] };
 }
-
-/** Says of which kind a schema is; clients find schemas by that, not by their names. */
-function addKind(
-  name: string,
-  schemas: ReadonlyMap<string, Schema>,
-  modules: readonly KindModule[],
-): void {
-  const schema = schemas.get(name);
-  if (schema === undefined) return;
-  const own = modules.find((one) => one.message === name || `${one.message}List` === name);
-  if (own !== undefined) {
-    const kind = own.message === name ? own.kind : `${own.kind}List`;
-    schema[GVK] = [{ group: own.group, kind, version: own.version }];
-  } else if (name === SCALE_KIND.message) {
-    schema[GVK] = [{ group: 'autoscaling', kind: 'Scale', version: 'v1' }];
-  } else if (name === `${META}.DeleteOptions` || name === `${META}.Status`) {
-    schema[GVK] = [{ group: '', kind: name.slice(META.length + 1), version: 'v1' }];
-  }
-}
-
-export const GVK = 'x-kubernetes-group-version-kind';
