@@ -138,15 +138,25 @@ export class WebServer {
   /** `connected`: what the server hears of when a client may send requests. */
   #follow<S extends http.Server | https.Server>(server: S, connected: string): S {
     const forwarder = this.#forwarder;
+    const answering = new Answering();
     // None is left out, so that none escapes the rules of headers.ts; their bytes are bounded.
     server.maxHeadersCount = 0;
-    server.on('request', (request, response) => forwarder.forward(request, response));
-    server.on('checkContinue', (request, response) => forwarder.forward(request, response, true));
+    server.on('request', (request, response) => {
+      answering.add(response);
+      forwarder.forward(request, response);
+    });
+    server.on('checkContinue', (request, response) => {
+      answering.add(response);
+      forwarder.forward(request, response, true);
+    });
     server.on('upgrade', (request: http.IncomingMessage, socket: Socket, head: Buffer) => {
-      if (isUpgradable(request)) forwarder.upgrade(request, socket, head);
+      // Nobody can wait for an answer and speak another protocol at once.
+      if (answering.has(socket)) socket.destroy();
+      else if (isUpgradable(request)) forwarder.upgrade(request, socket, head);
       else again(server, connected, request, socket, head);
     });
     server.on('connect', (_request, socket: Socket) => {
+      socket.on('error', () => socket.destroy());
       socket.end(
         'HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',
       );
@@ -154,6 +164,25 @@ export class WebServer {
     // Node looks after slow headers of a server from when it listens; this one never does.
     server.emit('listening');
     return server;
+  }
+}
+
+/** Connections on which a request waits for its answer. */
+class Answering {
+  readonly #counts = new WeakMap<object, number>();
+
+  add(response: http.ServerResponse): void {
+    const { socket } = response.req;
+    this.#counts.set(socket, this.#count(socket) + 1);
+    response.once('close', () => this.#counts.set(socket, this.#count(socket) - 1));
+  }
+
+  has(socket: object): boolean {
+    return this.#count(socket) > 0;
+  }
+
+  #count(socket: object): number {
+    return this.#counts.get(socket) ?? 0;
   }
 }
 

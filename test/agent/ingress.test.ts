@@ -2,3 +2,4 @@
 import './ingress/tables.ts';
 import './ingress/http.ts';
 import './ingress/upgrades.ts';
+import './ingress/fuzz.ts';

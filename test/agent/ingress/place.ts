@@ -139,7 +139,7 @@ export async function rawBackend(t: Test, onClient: (socket: net.Socket) => void
   return portOf(server);
 }
 
-function portOf(server: net.Server): number {
+export function portOf(server: net.Server): number {
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('not listening');
   return address.port;

@@ -93,6 +93,23 @@ t.test('who may but need not change the protocol is answered in this one', async
   t.match(await raw(board.port, head('POST', 'websocket') + body), /plain, no upgrade, body/);
 });
 
+t.test(
+  'a change of protocol behind a request that waits for its answer ends the connection',
+  async (t) => {
+    const board = await place(t);
+    const port = await echoServer(t);
+    board.set([everything()], [web([port])]);
+    const get = 'GET /x HTTP/1.1\r\nHost: a\r\n\r\n';
+    const change =
+      'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n';
+    for (const protocol of ['websocket', 'h2c']) {
+      const second = `GET /echo HTTP/1.1\r\nHost: a\r\nUpgrade: ${protocol}\r\n${change}\r\n`;
+      t.equal(await raw(board.port, get + second), '', protocol);
+    }
+    t.equal((await ask(board.port)).status, 200, 'and all goes on');
+  },
+);
+
 interface Shaken {
   /** Common name of the certificate; the error when there is none. */
   readonly name: string;
