@@ -11,7 +11,8 @@ import {
 export function fromStore(error: unknown): unknown {
   if (error instanceof NoSpaceError) {
     const what = 'nothing was written, because the disk of the master is full';
-    return unavailable(`${what}: ${error.message}`, 10, error);
+    // kubectl asks ten times in silence before it shows this: ten seconds, not a hundred.
+    return unavailable(`${what}: ${error.message}`, 1, error);
   }
   if (error instanceof StoreBusyError) {
     return new ApiError(
