@@ -8,13 +8,20 @@ export function deepEqual(a: unknown, b: unknown): boolean {
     return true;
   }
   if (Array.isArray(b)) return false;
-  return recordsEqual(a, b);
+  return recordsEqual(a as Record<string, unknown>, b as Record<string, unknown>);
 }
 
-function recordsEqual(a: object, b: object): boolean {
+function recordsEqual(
+  a: Readonly<Record<string, unknown>>,
+  b: Readonly<Record<string, unknown>>,
+): boolean {
   // A key with the value undefined is an absent key: JSON cannot tell them apart.
-  const left = Object.entries(a).filter(([, value]) => value !== undefined);
-  const right = new Map(Object.entries(b).filter(([, value]) => value !== undefined));
-  if (left.length !== right.size) return false;
-  return left.every(([key, value]) => right.has(key) && deepEqual(value, right.get(key)));
+  for (const key of Object.keys(a)) {
+    const left = a[key];
+    if (left !== undefined && !(Object.hasOwn(b, key) && deepEqual(left, b[key]))) return false;
+  }
+  for (const key of Object.keys(b)) {
+    if (b[key] !== undefined && !(Object.hasOwn(a, key) && a[key] !== undefined)) return false;
+  }
+  return true;
 }

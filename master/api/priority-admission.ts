@@ -2,33 +2,39 @@
  * What PriorityClasses do to writes (Kubernetes' admission plugin Priority): a pod gets the number and the preemption
  * policy of the class that it names, or of the default class; nobody sets either by hand. At most one class is the default.
  */
-import type { KubeObject } from '../../protocol/kinds/meta.ts';
 import type { Pod, PriorityClass } from '../../protocol/kinds/types.ts';
 import { type AdmissionPlugin, type AdmissionRequest, refused } from './admission.ts';
 import { RESOURCES } from './client.ts';
-import type { Core } from './core.ts';
-import { listObjects } from './list.ts';
-import { compileSelection } from './selection.ts';
+import type { Kept } from './kept.ts';
 
 const PREEMPT = 'PreemptLowerPriority';
 
-export const PRIORITY_ADMISSION: AdmissionPlugin = {
-  async mutate(core, request) {
-    if (isOf(request, RESOURCES.pods)) await prioritize(core, request, request.object);
-  },
-  async review(core, request) {
-    if (isOf(request, RESOURCES.priorityClasses)) await checkDefault(core, request);
-  },
-};
+export function priorityAdmission(classes: Kept<PriorityClass>): AdmissionPlugin {
+  return {
+    async mutate(_core, request) {
+      if (!isOf(request, RESOURCES.pods)) return;
+      prioritize(request, request.object, await classes.all());
+    },
+    async review(_core, request) {
+      if (!isOf(request, RESOURCES.priorityClasses)) return;
+      checkDefault(request, request.object, await classes.all());
+    },
+  };
+}
 
 function isOf({ resource }: AdmissionRequest, id: { group: string; resource: string }): boolean {
   return resource.module.group === id.group && resource.module.plural === id.resource;
 }
 
-async function prioritize(core: Core, request: AdmissionRequest, { spec }: Pod): Promise<void> {
+function prioritize(
+  request: AdmissionRequest,
+  { spec }: Pod,
+  classes: readonly PriorityClass[],
+): void {
   if (spec === undefined) return;
   const named = spec.priorityClassName ?? '';
-  const found = named === '' ? await defaultClass(core) : await readClass(core, named);
+  const found =
+    named === '' ? defaultOf(classes) : classes.find(({ metadata }) => metadata?.name === named);
   if (found === undefined && named !== '') {
     throw refused(request, `no PriorityClass with name ${named} was found`);
   }
@@ -53,30 +59,20 @@ async function prioritize(core: Core, request: AdmissionRequest, { spec }: Pod):
   spec.preemptionPolicy = preemptionPolicy;
 }
 
-async function readClass(core: Core, name: string): Promise<PriorityClass | undefined> {
-  const resource = core.table.find(RESOURCES.priorityClasses);
-  if (resource === undefined) return undefined;
-  const stored = await core.storage.read(resource, '', name);
-  return stored === undefined ? undefined : core.storage.parsed(stored);
-}
-
 /** The lowest, should there be several (a restored backup may hold them). */
-async function defaultClass(core: Core): Promise<PriorityClass | undefined> {
-  const defaults = (await classes(core)).filter(({ globalDefault }) => globalDefault === true);
-  return defaults.sort((a, b) => (a.value ?? 0) - (b.value ?? 0))[0];
+function defaultOf(classes: readonly PriorityClass[]): PriorityClass | undefined {
+  return classes
+    .filter(({ globalDefault }) => globalDefault === true)
+    .sort((a, b) => (a.value ?? 0) - (b.value ?? 0))[0];
 }
 
-async function classes(core: Core): Promise<PriorityClass[]> {
-  const resource = core.table.find(RESOURCES.priorityClasses);
-  if (resource === undefined) return [];
-  const { items } = await listObjects(core, compileSelection(resource, {}));
-  return items.map((stored): KubeObject => core.storage.parsed(stored));
-}
-
-async function checkDefault(core: Core, request: AdmissionRequest): Promise<void> {
-  const wanted: PriorityClass = request.object;
+function checkDefault(
+  request: AdmissionRequest,
+  wanted: PriorityClass,
+  classes: readonly PriorityClass[],
+): void {
   if (wanted.globalDefault !== true) return;
-  const other = await defaultClass(core);
+  const other = defaultOf(classes);
   if (other === undefined || other.metadata?.name === request.name) return;
   throw refused(
     request,

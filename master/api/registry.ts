@@ -27,7 +27,7 @@ import { Kept } from './kept.ts';
 import type { KindModule } from './kind.ts';
 import { type ListPage, listObjects, placeOf, type StoredList } from './list.ts';
 import { bindPod } from './pod-subresources.ts';
-import { PRIORITY_ADMISSION } from './priority-admission.ts';
+import { priorityAdmission } from './priority-admission.ts';
 import { pullSecrets } from './pull-secrets.ts';
 import { limitRanger } from './quota/limits.ts';
 import { quotaGuard } from './quota/quota-guard.ts';
@@ -104,7 +104,7 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
   await claimAllocated(core);
   const registry = new Registry(core, options.serviceAccountKey ?? makeServiceAccountKey());
   admission.push(
-    PRIORITY_ADMISSION,
+    priorityAdmission(new Kept(core, RESOURCES.priorityClasses)),
     pullSecrets(new Kept(core, RESOURCES.serviceAccounts)),
     defaultStorageClass(new Kept(core, RESOURCES.storageClasses)),
     defaultIngressClass(new Kept(core, RESOURCES.ingressClasses)),

@@ -67,11 +67,13 @@ export function tailOf(value: Uint8Array): Uint8Array {
 }
 
 /** The object as JSON bytes with kind, apiVersion and resourceVersion. */
-export function encodeObject(stored: Stored): Buffer {
-  return Buffer.concat([
-    Buffer.from(objectHead(stored.resource, stored.revision)),
-    tailOf(stored.value),
-  ]);
+export function encodeObject({ resource, value, revision }: Stored): Buffer {
+  // Kinds, versions and revisions are ASCII.
+  const head = objectHead(resource, revision);
+  const bytes = Buffer.allocUnsafe(head.length + value.byteLength - PREFIX_BYTES);
+  bytes.write(head, 0, 'latin1');
+  bytes.set(tailOf(value), head.length);
+  return bytes;
 }
 
 /** Parses a stored value into an object with kind, apiVersion and resourceVersion. A fresh one: free to change. */
