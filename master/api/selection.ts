@@ -43,7 +43,8 @@ export function compileSelection(resource: Resource, options: ListOptions): Sele
   checkPaths(resource, terms);
 
   const exact = name !== undefined && name !== '' && (namespace !== '' || !module.namespaced);
-  const rest = terms.filter((term) => !(exact && isExactName(term)));
+  // Two names at once match nothing: only the one that the range asks for is answered by it.
+  const rest = terms.filter((term) => !(exact && isExactName(term) && term.value === name));
   return {
     resource,
     namespace,

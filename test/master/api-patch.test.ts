@@ -111,6 +111,17 @@ const ROWS: Row[] = [
     result: containers({ name: 'a' }, { name: 'sidecar' }, { name: 'b' }),
   },
   {
+    name: 'puts a container that a patch adds before the others, as Kubernetes documents for kubectl patch',
+    message: DEPLOYMENT,
+    original: { spec: { template: containers({ name: 'ctr', image: 'nginx' }) } },
+    patch: { spec: { template: containers({ name: 'ctr-2', image: 'redis' }) } },
+    result: {
+      spec: {
+        template: containers({ name: 'ctr-2', image: 'redis' }, { name: 'ctr', image: 'nginx' }),
+      },
+    },
+  },
+  {
     name: 'takes the merge key from the table: ports of containers by containerPort',
     message: POD,
     original: containers({ name: 'a', ports: [{ containerPort: 80, protocol: 'TCP' }] }),
@@ -151,6 +162,10 @@ t.test('a strategic merge patch that makes no sense is refused', async (t) => {
   bad({ spec: { $patch: 'twist' } }, /unknown patch type found: "twist"/);
   bad({ spec: { $retainKeys: ['a'], b: 1 } }, /\$retainKeys does not list the field "b"/);
   bad({ metadata: { '$deleteFromPrimitiveList/finalizers': 'a' } }, /must be a list/);
+  bad(containers({ name: 'a', $patch: 'twist' }), /unknown patch type found: "twist"/);
+  const order = { '$setElementOrder/containers': [{ name: 'b' }, { name: 'a' }] };
+  const spec = { ...order, containers: [{ name: 'a' }, { name: 'b' }] };
+  bad({ spec }, /order in the patch list "containers" doesn't match \$setElementOrder\/containers/);
 });
 
 t.test('merge patches follow the examples of RFC 7386', async (t) => {
@@ -194,6 +209,8 @@ t.test('JSON patches follow RFC 6902', async (t) => {
     c: 1,
   });
   t.strictSame(apply({ op: 'replace', path: '', value: 5 }), 5);
+  t.strictSame(apply({ op: 'test', path: '/nothing', value: null }), doc, 'as in Kubernetes');
+  t.throws(() => apply({ op: 'test', path: '/nothing/below', value: null }), { code: 422 });
   t.throws(() => apply({ op: 'test', path: '/x~1y', value: 2 }), { code: 422 });
   t.throws(() => apply({ op: 'remove', path: '/nothing' }), { code: 422 });
   t.throws(() => apply({ op: 'replace', path: '/a/b/9', value: 1 }), { code: 422 });

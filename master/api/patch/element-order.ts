@@ -1,7 +1,8 @@
 /**
- * `$setElementOrder`: the order of a merged list. Elements that the patch names stand in the patch's order;
- * elements that only the server has keep their order among themselves, and their place relative to a named
- * neighbour that the server had before; where nothing says so, they come first.
+ * The order of a merged list. Elements that the patch names (in `$setElementOrder`, else in the list itself) stand in
+ * the patch's order; elements that only the server has keep their order among themselves, and each goes before the
+ * first remaining named one that it preceded on the server. What the server did not have therefore comes first: a
+ * container that a patch adds stands before the others, as Kubernetes documents for `kubectl patch`.
  */
 import { deepEqual } from '../equal.ts';
 import { getOwn, isObject, type JsonValue } from './json-value.ts';
@@ -9,7 +10,7 @@ import { getOwn, isObject, type JsonValue } from './json-value.ts';
 export interface OrderInput {
   /** The merged list. */
   readonly list: readonly JsonValue[];
-  /** What the directive holds: scalars, or maps with the merge key. */
+  /** What the patch names: scalars, or maps with the merge key. */
   readonly order: readonly JsonValue[];
   /** The list as the server had it. */
   readonly before: readonly JsonValue[];
@@ -38,10 +39,9 @@ export function orderElements(input: OrderInput): JsonValue[] {
   let next = 0;
   for (const item of serverOnly) {
     const here = place(beforeIds, item);
-    // All named elements that stood before this one on the server go first.
     for (let head = named[next]; head !== undefined; head = named[next]) {
       const there = place(beforeIds, head);
-      if (there < 0 || here < 0 || there > here) break;
+      if (here >= 0 && here < there) break;
       result.push(head);
       next += 1;
     }

@@ -54,7 +54,7 @@ function apply(root: Root, operation: JsonObject, index: number): void {
       return;
     case 'test': {
       const wanted = operandOf(operation, index);
-      if (!deepEqual(find(root, path) ?? null, wanted)) {
+      if (!deepEqual(tested(root, path), wanted)) {
         throw new PatchError(422, `testing value ${text(path)} failed`);
       }
       return;
@@ -124,6 +124,12 @@ function resolve(root: Root, path: readonly string[]): JsonValue {
   const value = find(root, path);
   if (value === undefined) throw missing(path);
   return value;
+}
+
+/** As in Kubernetes, a key that an object does not have tests as null; elements and parents must be there. */
+function tested(root: Root, path: readonly string[]): JsonValue {
+  const parent = path.length === 0 ? undefined : find(root, path.slice(0, -1));
+  return isObject(parent) ? (child(parent, path.at(-1) ?? '') ?? null) : resolve(root, path);
 }
 
 function parentOf(root: Root, path: readonly string[]): { parent: JsonValue; step: string } {

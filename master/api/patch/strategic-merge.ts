@@ -123,16 +123,21 @@ function retainedKeys(patch: JsonObject): Set<string> | undefined {
 
 function mergeList(original: JsonValue[], change: JsonValue[], rule: Rule): JsonValue[] {
   const key = rule.mergeKey;
-  if (!change.every((item) => isObject(item)) || key === undefined) {
-    return [...original, ...newScalars(original, change)];
+  if (!change.every(isObject) || key === undefined) {
+    const list = [...original, ...newScalars(original, change)];
+    return orderElements({ list, order: change, before: original, mergeKey: undefined });
   }
-  if (change.some((item) => isObject(item) && getOwn(item, PATCH) === 'replace')) {
-    // An element that is only the directive replaces the whole list by the other elements.
-    return change.filter((item) => isObject(item) && getOwn(item, PATCH) === undefined).map(strip);
-  }
-  let result = [...original];
+  const marked = new Map<string, JsonObject[]>();
+  const items: JsonObject[] = [];
   for (const item of change) {
-    if (!isObject(item)) continue;
+    const directive = getOwn(item, PATCH);
+    if (directive === undefined) items.push(item);
+    else if (directive !== 'replace' && directive !== 'delete') throw unknownDirective(directive);
+    else marked.set(directive, [...(marked.get(directive) ?? []), item]);
+  }
+  // An element that is only the directive replaces the whole list by the other elements.
+  if (marked.has('replace')) return items.map(strip);
+  const sameAs = (item: JsonObject) => {
     const id = getOwn(item, key);
     if (id === undefined || id === null) {
       throw new PatchError(
@@ -140,18 +145,17 @@ function mergeList(original: JsonValue[], change: JsonValue[], rule: Rule): Json
         `map: ${JSON.stringify(item)} does not contain declared merge key: ${key}`,
       );
     }
-    const same = (other: JsonValue): boolean =>
-      isObject(other) && deepEqual(getOwn(other, key), id);
-    if (getOwn(item, PATCH) === 'delete') {
-      result = result.filter((other) => !same(other));
-      continue;
-    }
-    const at = result.findIndex(same);
+    return (other: JsonValue) => isObject(other) && deepEqual(getOwn(other, key), id);
+  };
+  const deleted = (marked.get('delete') ?? []).map(sameAs);
+  const result = original.filter((other) => !deleted.some((same) => same(other)));
+  for (const item of items) {
+    const at = result.findIndex(sameAs(item));
     const found = result[at];
     if (at < 0) result.push(mergeMap({}, item, rule.spec));
     else if (isObject(found)) result[at] = mergeMap(found, item, rule.spec);
   }
-  return result;
+  return orderElements({ list: result, order: change, before: original, mergeKey: key });
 }
 
 function newScalars(original: readonly JsonValue[], change: readonly JsonValue[]): JsonValue[] {
@@ -190,6 +194,8 @@ function applyElementOrders(
     const order = patch[directive];
     if (!Array.isArray(order)) throw new PatchError(400, `${directive} must be a list`);
     const key = directive.slice(ELEMENT_ORDER.length);
+    const { mergeKey } = ruleFor(spec, key);
+    checkOrder(directive, order, getOwn(patch, key), mergeKey);
     const list = getOwn(result, key);
     if (!Array.isArray(list)) continue;
     const before = getOwn(original, key);
@@ -197,9 +203,31 @@ function applyElementOrders(
       list,
       order,
       before: Array.isArray(before) ? before : [],
-      mergeKey: ruleFor(spec, key).mergeKey,
+      mergeKey,
     });
     setOwn(result, key, ordered);
+  }
+}
+
+/** What the patch changes must stand in its own order, as Kubernetes demands; deletions need no place. */
+function checkOrder(
+  directive: string,
+  order: readonly JsonValue[],
+  change: JsonValue | undefined,
+  mergeKey: string | undefined,
+): void {
+  if (order.length === 0 || !Array.isArray(change)) return;
+  const idOf = (item: JsonValue): JsonValue | undefined =>
+    mergeKey !== undefined && isObject(item) ? getOwn(item, mergeKey) : item;
+  const kept = change.filter((item) => !isObject(item) || getOwn(item, PATCH) === undefined);
+  let next = 0;
+  for (const item of order) {
+    const wanted = kept[next];
+    if (wanted !== undefined && deepEqual(idOf(wanted), idOf(item))) next += 1;
+  }
+  if (next < kept.length) {
+    const list = directive.slice(ELEMENT_ORDER.length);
+    throw new PatchError(400, `the order in the patch list "${list}" doesn't match ${directive}`);
   }
 }
 
