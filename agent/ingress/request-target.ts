@@ -20,6 +20,9 @@ export interface RequestTarget {
 const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i;
 const AUTHORITY = /^([a-z0-9._-]*|\[[0-9a-f:.]+\])(?::\d{0,5})?$/i;
 
+/** No DNS name is longer. It is told to backends twice, and must not make a header too long that was not. */
+const HOST_MAX = 255;
+
 /** Undefined for what no server should guess about: several hosts, a host that is none, a target that is no path. */
 export function requestTarget(
   url: string,
@@ -33,7 +36,8 @@ export function requestTarget(
   const authority = named ?? hosts[0] ?? '';
   const [, name] = AUTHORITY.exec(authority) ?? [];
   const rest = named === undefined ? url : afterHost.replace(/^(?!\/)/, '/');
-  if (name === undefined || !rest.startsWith('/') || rest.includes('#')) return undefined;
+  if (name === undefined || name.length > HOST_MAX) return undefined;
+  if (!rest.startsWith('/') || rest.includes('#')) return undefined;
   const path = normalPath(rest.replace(/\?.*$/s, ''));
   return { host: name.toLowerCase().replace(/\.$/, ''), authority, path, rest };
 }

@@ -213,6 +213,7 @@ t.test('which host and path a request is for', async (t) => {
     ['ftp://a/', 'a'],
     ['/', 'a:b'],
     ['/', 'a,b'],
+    ['/', 'a'.repeat(300)],
   ]) {
     t.equal(of(url ?? '', ...hosts), undefined, `${url} at ${hosts.join(' ')}`);
   }
