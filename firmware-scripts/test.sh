@@ -7,7 +7,8 @@ set -eu
 if is_root; then
   # The engines, peers and tools that the tests use for real.
   # shellcheck disable=SC2086
-  ensure_node $BOARD_PACKAGES busybox-static curl openssl shellcheck strace containerd containernetworking-plugins docker.io
+  ensure_node $BOARD_PACKAGES busybox-static curl openssl shellcheck strace containerd containernetworking-plugins docker.io \
+    python3-kubernetes
 else
   say "not root: tests that need containers or network namespaces are left out and named at the end"
   ensure_node

@@ -2,7 +2,9 @@
  * Unmodified client libraries: `@kubernetes/client-node` for typed calls, watches, an informer over restarts and logs, and the Python
  * client where Debian's package is installed.
  */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import {
@@ -195,48 +197,148 @@ t.test('logs are streamed', async (t) => {
   t.equal(Buffer.concat(chunks).toString(), 'one\ntwo\n');
 });
 
-/** Debian's python3-kubernetes, where it is installed (`apt-get install python3-kubernetes`). */
+/** Debian's own Python, whatever stands before it on PATH: its packages are not seen by another. */
+const PYTHON = '/usr/bin/python3';
+
+/** Debian's python3-kubernetes, where it is installed (firmware-scripts/test.sh does that as root). */
 function pythonMissing(): string | false {
   try {
-    execFileSync('python3', ['-c', 'import kubernetes'], { stdio: 'pipe' });
+    execFileSync(PYTHON, ['-c', 'import kubernetes'], { stdio: 'pipe' });
     return false;
   } catch {
     return 'python3-kubernetes is not installed';
   }
 }
 
-const PYTHON = `
+const TYPED = `
 import sys, json
-from kubernetes import client, config, watch
+from kubernetes import client, config, watch, utils
 config.load_kube_config(sys.argv[1])
 core = client.CoreV1Api()
 out = {}
-try:
-    core.read_namespaced_config_map("none", "default")
-except client.ApiException as error:
-    out["missing"] = error.status
+def status_of(call, *args, **kwargs):
+    try:
+        call(*args, **kwargs)
+        return 200
+    except client.ApiException as error:
+        return error.status
+out["missing"] = status_of(core.read_namespaced_config_map, "none", "default")
 body = client.V1ConfigMap(metadata=client.V1ObjectMeta(name="snake"), data={"a": "1"})
 made = core.create_namespaced_config_map("default", body)
-out["uid"] = made.metadata.uid
+out["again"] = status_of(core.create_namespaced_config_map, "default", body)
 patched = core.patch_namespaced_config_map("snake", "default", {"data": {"b": "2"}})
 out["patched"] = patched.data
-out["events"] = []
-for event in watch.Watch().stream(core.list_namespaced_config_map, "default",
-        field_selector="metadata.name=snake", timeout_seconds=1):
-    out["events"].append(event["type"])
+made.data = {"c": "3"}
+out["stale"] = status_of(core.replace_namespaced_config_map, "snake", "default", made)
+patched.data = {"c": "3"}
+out["replaced"] = core.replace_namespaced_config_map("snake", "default", patched).data
+out["events"] = [event["type"] for event in watch.Watch().stream(
+    core.list_namespaced_config_map, "default", field_selector="metadata.name=snake", timeout_seconds=1)]
 core.delete_namespaced_config_map("snake", "default")
 out["left"] = [m.metadata.name for m in core.list_namespaced_config_map("default").items]
-rbac = client.RbacAuthorizationV1Api()
-out["role"] = rbac.read_cluster_role("cluster-admin").rules[0].verbs
+out["role"] = client.RbacAuthorizationV1Api().read_cluster_role("cluster-admin").rules[0].verbs
+out["log"] = core.read_namespaced_pod_log("logged-snake", "default")
+out["lines"] = list(watch.Watch().stream(core.read_namespaced_pod_log, "logged-snake", "default"))
+utils.create_from_yaml(client.ApiClient(), sys.argv[2])
+apps = client.AppsV1Api()
+scaled = apps.patch_namespaced_deployment_scale("snake", "default", {"spec": {"replicas": 3}})
+out["replicas"] = [scaled.spec.replicas, apps.read_namespaced_deployment("snake", "default").spec.replicas]
 print(json.dumps(out))
 `;
 
-t.test("Debian's Python client", { skip: pythonMissing() }, async (t) => {
+t.test("Debian's Python client: typed calls, logs, apply", { skip: pythonMissing() }, async (t) => {
   const path = join(api.dir, 'kubeconfig');
   await writeKubeconfig(path, { pki: api.pki, server: `https://localhost:${api.port}` });
-  const { code, stdout, stderr } = await runCommand('python3', ['-c', PYTHON, path]);
+  await api.call('POST', PODS, { body: pod('logged-snake') });
+  await api.client.bind('default', 'logged-snake', '', 'pi1');
+  const manifest = join(api.dir, 'snake.yaml');
+  const object = { apiVersion: 'apps/v1', kind: 'Deployment', ...deployment('snake') };
+  await writeFile(manifest, JSON.stringify(object));
+  const { code, stdout, stderr } = await runCommand(PYTHON, ['-c', TYPED, path, manifest]);
   t.equal(code, 0, stderr);
-  const said = JSON.parse(stdout);
-  t.match(said, { missing: 404, patched: { a: '1', b: '2' }, events: ['ADDED'], role: ['*'] });
-  t.notOk(said.left.includes('snake'));
+  const { left, ...said } = JSON.parse(stdout);
+  t.same(said, {
+    missing: 404,
+    again: 409,
+    patched: { a: '1', b: '2' },
+    stale: 409,
+    replaced: { c: '3' },
+    events: ['ADDED'],
+    role: ['*'],
+    log: 'one\ntwo\n',
+    lines: ['one', 'two'],
+    replicas: [3, 3],
+  });
+  t.notOk(left.includes('snake'));
 });
+
+/** As an informer: lists, watches from there, and lists again when the watch breaks or is too old. Says what it has on each line. */
+const INFORMER = `
+import sys, json, time
+from kubernetes import client, config, watch
+config.load_kube_config(sys.argv[1])
+core = client.CoreV1Api()
+while True:
+    try:
+        first = core.list_namespaced_config_map("default", label_selector="of=snake")
+        cache = {m.metadata.name: m.metadata.resource_version for m in first.items}
+        print(json.dumps(cache), flush=True)
+        for event in watch.Watch().stream(core.list_namespaced_config_map, "default",
+                label_selector="of=snake", resource_version=first.metadata.resource_version):
+            meta = event["object"].metadata
+            if event["type"] == "DELETED":
+                cache.pop(meta.name, None)
+            else:
+                cache[meta.name] = meta.resource_version
+            print(json.dumps(cache), flush=True)
+    except Exception:
+        time.sleep(0.05)
+`;
+
+t.test(
+  "Debian's Python client goes on when the master is back",
+  { skip: pythonMissing() },
+  async (t) => {
+    const store = openMemoryStore();
+    let one = await startApi({ store });
+    t.teardown(() => one.close());
+    const path = join(api.dir, 'snake.kubeconfig');
+    await writeKubeconfig(path, { pki: one.pki, server: `https://localhost:${one.port}` });
+    const child = spawn(PYTHON, ['-c', INFORMER, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const closed = once(child, 'close');
+    t.teardown(async () => {
+      child.kill('SIGKILL');
+      await closed;
+    });
+    let said = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      said += chunk.toString();
+    });
+    const has = (cache: Record<string, string>) => () =>
+      said.trimEnd().split('\n').at(-1) === pythonJson(cache);
+    const make = async (name: string): Promise<string> => {
+      const body = configMapOf(name);
+      Object.assign(body.metadata, { labels: { of: 'snake' } });
+      return (await one.call('POST', CONFIG_MAPS, { body })).json.metadata.resourceVersion;
+    };
+    await until('it has listed', has({}));
+    const first = await make('first');
+    await until('it sees the first', has({ first }));
+    for (const name of ['second', 'third']) {
+      const { port, pki } = one;
+      await one.close();
+      one = await startApi({ store, port, pki });
+      const made = await make(name);
+      await until('it has caught up', has({ first, [name]: made }));
+      await one.call('DELETE', `${CONFIG_MAPS}/${name}`);
+      await until('it sees the end of it', has({ first }));
+    }
+    t.equal(child.exitCode, null, 'it runs on');
+  },
+);
+
+/** As Python's json.dumps prints it. */
+function pythonJson(cache: Record<string, string>): string {
+  const pairs = Object.entries(cache).map(([key, value]) => `"${key}": "${value}"`);
+  return `{${pairs.join(', ')}}`;
+}
