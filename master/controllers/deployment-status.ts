@@ -92,6 +92,18 @@ export function deploymentStatus(input: StatusInput, now: Now): StatusOutput {
   };
 }
 
+/** Reasons of the Progressing condition that say that a rollout has ended, well or not. */
+export type ProgressReason = 'NewReplicaSetAvailable' | 'ProgressDeadlineExceeded';
+
+/** What the stored Progressing condition says, and of which ReplicaSet; its message is from here, as Kubernetes words it. */
+export function progressOf(
+  deployment: Deployment,
+): { readonly reason: string; readonly replicaSet: string } | undefined {
+  const { reason, message } = conditionOf(deployment, 'Progressing') ?? {};
+  const replicaSet = /^ReplicaSet "([^"]+)" /.exec(message ?? '')?.[1];
+  return reason === undefined || replicaSet === undefined ? undefined : { reason, replicaSet };
+}
+
 function conditionOf(deployment: Deployment, type: string): DeploymentCondition | undefined {
   return deployment.status?.conditions?.find((condition) => condition.type === type);
 }

@@ -11,6 +11,17 @@ import { hasEnded } from '../../protocol/pod-phase.ts';
 import { RESOURCES } from '../api/client.ts';
 import type { Action, Now } from './actions.ts';
 import {
+  markComplete,
+  ROLLED_BACK_BECAUSE,
+  ROLLED_BACK_TO,
+  type RolloutSets,
+  revisionAnnotations,
+  rollbackOf,
+  rollbackReason,
+  rolledBack,
+  WAS_COMPLETE,
+} from './deployment-rollback.ts';
+import {
   byRevision,
   DESIRED_REPLICAS,
   isScaling,
@@ -25,7 +36,7 @@ import {
   sumWanted,
   wantedOf,
 } from './deployment-rollout.ts';
-import { deploymentStatus, isComplete } from './deployment-status.ts';
+import { deploymentStatus, isComplete, progressOf } from './deployment-status.ts';
 import type { EventTarget } from './events.ts';
 import { claim, ownerReferenceTo } from './ownership.ts';
 import { canonicalJson, POD_TEMPLATE_HASH, sameTemplate, templateHash } from './pod-template.ts';
@@ -41,6 +52,9 @@ const OWN_ANNOTATIONS: ReadonlySet<string> = new Set([
   DESIRED_REPLICAS,
   MAX_REPLICAS,
   'deprecated.deployment.rollback.to',
+  WAS_COMPLETE,
+  ROLLED_BACK_TO,
+  ROLLED_BACK_BECAUSE,
 ]);
 
 interface DeploymentView {
@@ -51,11 +65,6 @@ interface DeploymentView {
   readonly pods: readonly Pod[];
   /** Monotonic time since which the Progressing condition is as it is. */
   readonly progressSinceMs: number;
-}
-
-interface Sets {
-  readonly newSet: ReplicaSet | undefined;
-  readonly oldSets: readonly ReplicaSet[];
 }
 
 export function reconcileDeployment(view: DeploymentView, now: Now): Action[] {
@@ -80,6 +89,13 @@ export function reconcileDeployment(view: DeploymentView, now: Now): Action[] {
     mayAdopt: (one) => one.metadata?.deletionTimestamp === undefined,
   });
   const sets = splitSets(deployment, owned);
+  actions.push(...markComplete(deployment, sets));
+  const rollback = rollbackOf(deployment, sets);
+  if (rollback.type === 'back') {
+    const because = rollbackReason(deployment, rollback);
+    const back = rolledBack(deployment, rollback, because);
+    return [...actions, back, rollbackEvent(deployment, 'DeploymentRollback', because)];
+  }
   const step = nextStep(view, sets);
   actions.push(...step.actions);
   const { status, deadlineInMs } = deploymentStatus(
@@ -96,6 +112,11 @@ export function reconcileDeployment(view: DeploymentView, now: Now): Action[] {
   if (canonicalJson(status) !== canonicalJson(deployment.status ?? {})) {
     const object = withStatus(deployment, status);
     actions.push({ type: 'updateStatus', id: RESOURCES.deployments, object });
+    const isNews = progressOf(object)?.reason !== progressOf(deployment)?.reason;
+    if (isNews && rollbackOf(object, sets).type === 'nowhere') {
+      const message = 'No other revision was ever complete: there is nothing to roll back to';
+      actions.push(rollbackEvent(deployment, 'DeploymentRollbackRevisionNotFound', message));
+    }
   }
   if (deadlineInMs !== undefined) actions.push({ type: 'requeueAfter', delayMs: deadlineInMs });
   return actions;
@@ -110,7 +131,7 @@ function targetOf(deployment: Deployment): EventTarget {
   return { apiVersion: 'apps/v1', kind: 'Deployment', metadata: deployment.metadata ?? {} };
 }
 
-function splitSets(deployment: Deployment, owned: readonly ReplicaSet[]): Sets {
+function splitSets(deployment: Deployment, owned: readonly ReplicaSet[]): RolloutSets {
   // Of several with the same template the oldest is the current one, as in Kubernetes.
   const [newSet] = owned
     .filter((one) => sameTemplate(one.spec?.template, deployment.spec?.template))
@@ -124,7 +145,7 @@ interface Step {
   readonly collisionCount?: number;
 }
 
-function nextStep(view: DeploymentView, sets: Sets): Step {
+function nextStep(view: DeploymentView, sets: RolloutSets): Step {
   const { deployment } = view;
   const { newSet, oldSets } = sets;
   const all = newSet === undefined ? oldSets : [...oldSets, newSet];
@@ -225,7 +246,7 @@ function syncRevision(
   const revision = revisionOf(newSet) > newest ? revisionOf(newSet) : newest + 1;
   const annotations: Record<string, string> = {
     ...inheritedAnnotations(deployment),
-    [REVISION]: String(revision),
+    ...revisionAnnotations(deployment, newSet, String(revision)),
   };
   const known = newSet.metadata?.annotations ?? {};
   const isSame = Object.entries(annotations).every(([key, value]) => known[key] === value);
@@ -274,6 +295,10 @@ function resizes(deployment: Deployment, steps: readonly Resize[]): Action[] {
     if (before !== replicas) actions.push(scalingEvent(deployment, name, before, replicas));
   }
   return actions;
+}
+
+function rollbackEvent(deployment: Deployment, reason: string, message: string): Action {
+  return { type: 'event', regarding: targetOf(deployment), eventType: 'Warning', reason, message };
 }
 
 function scalingEvent(deployment: Deployment, name: string, from: number, to: number): Action {

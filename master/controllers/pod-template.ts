@@ -25,7 +25,8 @@ function isEmpty(value: unknown): boolean {
   return Array.isArray(value) && value.length === 0;
 }
 
-function withoutHash(template: PodTemplateSpec | undefined): PodTemplateSpec {
+/** A template as its owner wrote it: without the label that names its ReplicaSet. */
+export function withoutHash(template: PodTemplateSpec | undefined): PodTemplateSpec {
   const { [POD_TEMPLATE_HASH]: _dropped, ...labels } = template?.metadata?.labels ?? {};
   return {
     ...template,

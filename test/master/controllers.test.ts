@@ -4,6 +4,7 @@
  */
 import './controllers/daemonsets.ts';
 import './controllers/deployment.ts';
+import './controllers/deployment-rollback.ts';
 import './controllers/disruption.ts';
 import './controllers/replicaset.ts';
 import './controllers/endpoints.ts';

@@ -16,7 +16,7 @@ import {
 import { defaultPodTemplate } from './defaults/pod-spec.ts';
 import { dropStatus, keepStatus } from './status.ts';
 import { podWarnings } from './unsupported.ts';
-import { validateDeploymentSpec } from './validate/deployment.ts';
+import { validateAutoRollback, validateDeploymentSpec } from './validate/deployment.ts';
 import { validateObjectMeta } from './validate/meta.ts';
 import { validateSelectorUpdate } from './validate/workload.ts';
 
@@ -41,6 +41,7 @@ export const DEPLOYMENT: KindModule<Deployment> = {
   prepareForUpdate: keepStatus,
   validate: (deployment) => [
     ...validateObjectMeta(deployment.metadata),
+    ...validateAutoRollback(deployment.metadata),
     ...validateDeploymentSpec('spec', deployment.spec ?? { template: {} }),
   ],
   validateUpdate: (next, previous) =>

@@ -35,11 +35,18 @@ function endOf(pod: Pod): PodStatus | undefined {
   };
 }
 
+interface Faults {
+  /** Names of boards. */
+  readonly isDead: ReadonlySet<string>;
+  /** Images whose containers run and never become ready. */
+  readonly isBroken: ReadonlySet<string>;
+}
+
 /** Plays the agent of every board that is not dead. */
 async function playBoards(
   client: ApiClient,
   signal: AbortSignal,
-  isDead: ReadonlySet<string>,
+  { isDead, isBroken }: Faults,
 ): Promise<void> {
   let ips = 0;
   const { resourceVersion } = await client.list<Pod>(RESOURCES.pods);
@@ -56,10 +63,11 @@ async function playBoards(
       } else if (object.status?.podIP === undefined) {
         ips += 1;
         const others = object.status?.conditions ?? [];
+        const ready = isBroken.has(object.spec?.containers[0]?.image ?? '') ? 'False' : 'True';
         const status = {
           phase: 'Running',
           podIP: `10.42.0.${ips}`,
-          conditions: [...others, { type: 'Ready', status: 'True' }],
+          conditions: [...others, { type: 'Ready', status: ready }],
         };
         await client.patch(RESOURCES.pods, namespace, name, { status }, 'status');
         const end = endOf(object);
@@ -102,7 +110,8 @@ export async function startWhole(t: Test, metrics?: MetricsSource) {
   await Promise.all([controllers.ready, scheduler.start()]);
   const abort = new AbortController();
   const isDead = new Set<string>();
-  const boards = playBoards(client, abort.signal, isDead);
+  const isBroken = new Set<string>();
+  const boards = playBoards(client, abort.signal, { isDead, isBroken });
   t.teardown(async () => {
     abort.abort();
     await boards;
@@ -111,7 +120,7 @@ export async function startWhole(t: Test, metrics?: MetricsSource) {
     await events.stop();
     await informers.stop();
   });
-  return { client, isDead, scheduler };
+  return { client, isDead, isBroken, scheduler };
 }
 
 export async function addBoard(client: ApiClient, name: string): Promise<void> {

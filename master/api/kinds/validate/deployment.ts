@@ -1,5 +1,5 @@
 /** A Deployment's spec: replicas, strategy, deadlines. */
-import type { DeploymentSpec, IntOrString } from '../../../../protocol/kinds/types.ts';
+import type { DeploymentSpec, IntOrString, ObjectMeta } from '../../../../protocol/kinds/types.ts';
 import type { FieldError } from '../../../../protocol/status.ts';
 import {
   eachReason,
@@ -12,7 +12,17 @@ import {
 import { percentReasons } from './names.ts';
 import { validateSelector, validateTemplate } from './workload.ts';
 
+/** "true" asks the Deployment's controller to roll back by itself (master/controllers/deployment-rollback.ts). */
+export const AUTO_ROLLBACK = 'pier.local/auto-rollback';
+const SWITCH: readonly string[] = ['false', 'true'];
 const STRATEGIES: readonly string[] = ['Recreate', 'RollingUpdate'];
+
+/** Annotations are anybody's, but a misspelt wish of ours would be ignored in silence. */
+export function validateAutoRollback(meta: ObjectMeta | undefined): FieldError[] {
+  const value = meta?.annotations?.[AUTO_ROLLBACK];
+  if (value === undefined || SWITCH.includes(value)) return [];
+  return [notSupported(`metadata.annotations[${AUTO_ROLLBACK}]`, value, SWITCH)];
+}
 
 export function validateDeploymentSpec(path: string, spec: DeploymentSpec): FieldError[] {
   const { minReadySeconds = 0, progressDeadlineSeconds } = spec;
