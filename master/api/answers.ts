@@ -6,10 +6,16 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { stringify } from 'yaml';
+import {
+  encodeProtobuf,
+  encodeProtobufList,
+  isEncodable,
+} from '../../protocol/kinds/protobuf-encode.ts';
 import { ApiError, type Status } from '../../protocol/status.ts';
 import type { User } from './client.ts';
 import type { StoredList } from './list.ts';
-import { type AnswerForm, negotiate } from './negotiate.ts';
+import { type AnswerForm, type AnswerFormat, negotiate } from './negotiate.ts';
+import { asBuffer, PROTOBUF_TYPE, protobufMessage, protobufObject } from './protobuf.ts';
 import type { Resource } from './resources.ts';
 import { fromStore } from './store-errors.ts';
 import { encodeObject, itemHead, type Stored, tailOf } from './stored.ts';
@@ -84,9 +90,23 @@ export function sendJson(
 
 /** A value in the form that the client asked for; for answers without Table. */
 export function sendValue(request: ApiRequest, code: number, value: unknown): void {
-  const form = negotiate(request.message.headers.accept, false);
-  if (form.format === 'json') sendJson(request, code, value);
-  else sendBytes(request, code, 'application/yaml', Buffer.from(stringify(value)));
+  sendAs(request, code, value, formatFor(request, value));
+}
+
+function formatFor(request: ApiRequest, value: unknown): AnswerFormat {
+  const offers = { transforms: false, protobuf: isEncodable(value) };
+  return negotiate(request.message.headers.accept, offers).format;
+}
+
+function sendAs(request: ApiRequest, code: number, value: unknown, format: AnswerFormat): void {
+  if (format === 'protobuf' && isEncodable(value)) {
+    const bytes = encodeProtobuf(value.apiVersion, value.kind, value);
+    sendBytes(request, code, PROTOBUF_TYPE, asBuffer(bytes));
+  } else if (format === 'yaml') {
+    sendBytes(request, code, 'application/yaml', Buffer.from(stringify(value)));
+  } else {
+    sendJson(request, code, value);
+  }
 }
 
 export function sendObject(
@@ -95,6 +115,10 @@ export function sendObject(
   stored: Stored,
   form: AnswerForm,
 ): void {
+  if (form.format === 'protobuf') {
+    sendBytes(request, code, PROTOBUF_TYPE, asBuffer(protobufObject(stored)));
+    return;
+  }
   const body = encodeObject(stored);
   if (form.format === 'json') sendBytes(request, code, 'application/json', body);
   else sendYaml(request, code, body);
@@ -130,7 +154,17 @@ export function sendError(request: ApiRequest, error: unknown): void {
   if (retry !== undefined) response.setHeader('Retry-After', String(retry));
   // The rest of a body that was not read would be taken for the next request.
   if (!request.message.complete) response.setHeader('Connection', 'close');
-  sendJson(request, known.code, known.toStatus());
+  const status = known.toStatus();
+  sendAs(request, known.code, status, errorFormat(request, status));
+}
+
+/** What the client asked for; JSON when the error is that we cannot write that. */
+function errorFormat(request: ApiRequest, status: Status): AnswerFormat {
+  try {
+    return formatFor(request, status);
+  } catch {
+    return 'json';
+  }
 }
 
 export function asApiError(error: unknown): ApiError {
@@ -165,6 +199,30 @@ export async function sendList(
     if (out.isFull && !(await out.flush())) return;
   }
   out.text(']}\n');
+  await out.end();
+}
+
+/** The same as protobuf: the items are encoded first, because its length stands before a message. */
+export async function sendProtobufList(
+  request: ApiRequest,
+  resource: Resource,
+  list: StoredList,
+): Promise<void> {
+  const { apiVersion, module } = resource;
+  const head = { apiVersion, kind: `${module.kind}List`, metadata: listMeta(list) };
+  await sendParts(request, encodeProtobufList(head, list.items.map(protobufMessage)));
+}
+
+export async function sendParts(
+  request: ApiRequest,
+  parts: Iterable<Uint8Array>,
+  type = PROTOBUF_TYPE,
+): Promise<void> {
+  const out = new ChunkedAnswer(request, type);
+  for (const part of parts) {
+    out.bytes(part);
+    if (out.isFull && !(await out.flush())) return;
+  }
   await out.end();
 }
 

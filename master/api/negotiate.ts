@@ -4,12 +4,20 @@
  */
 import { ApiError } from '../../protocol/status.ts';
 
+export type AnswerFormat = 'json' | 'yaml' | 'protobuf';
+
 export interface AnswerForm {
-  readonly format: 'json' | 'yaml';
+  readonly format: AnswerFormat;
   /** A transformation instead of the object itself. */
   readonly as: 'object' | 'Table' | 'PartialObjectMetadata' | 'PartialObjectMetadataList';
   /** Of meta.k8s.io, for Table and PartialObjectMetadata. */
   readonly version: 'v1' | 'v1beta1';
+}
+
+/** What this answer can be besides an object in JSON or YAML. */
+export interface Offers {
+  readonly transforms: boolean;
+  readonly protobuf: boolean;
 }
 
 export interface MediaRange {
@@ -37,31 +45,34 @@ export function parseAccept(accept: string | undefined): MediaRange[] {
   return ranges.sort((a, b) => quality(b) - quality(a));
 }
 
-/** Throws 406 when nothing of `Accept` can be served. `transforms`: false for answers that have no Table. */
-export function negotiate(accept: string | undefined, transforms: boolean): AnswerForm {
+/** Throws 406 when nothing of `Accept` can be served. */
+export function negotiate(accept: string | undefined, offers: Offers): AnswerForm {
   const ranges = parseAccept(accept);
   if (ranges.length === 0) return PLAIN;
   for (const range of ranges) {
-    const form = formOf(range, transforms);
+    const form = formOf(range, offers);
     if (form !== undefined) return form;
   }
-  throw notAcceptable();
+  throw notAcceptable(offers);
 }
 
-function formOf(range: MediaRange, transforms: boolean): AnswerForm | undefined {
+function formOf(range: MediaRange, offers: Offers): AnswerForm | undefined {
   const format = formatOf(range.type);
-  if (format === undefined) return undefined;
+  if (format === undefined || (format === 'protobuf' && !offers.protobuf)) return undefined;
   const as = range.parameters.get('as');
   if (as === undefined) return { ...PLAIN, format };
   const known = TRANSFORMS.find((one) => one === as);
   const version = range.parameters.get('v');
-  if (!transforms || known === undefined || range.parameters.get('g') !== 'meta.k8s.io') {
+  if (!offers.transforms || known === undefined || range.parameters.get('g') !== 'meta.k8s.io') {
     return undefined;
   }
+  // Kubernetes: a Table has no protobuf.
+  if (format === 'protobuf' && known === 'Table') return undefined;
   return version === 'v1' || version === 'v1beta1' ? { format, as: known, version } : undefined;
 }
 
-function formatOf(type: string): 'json' | 'yaml' | undefined {
+function formatOf(type: string): AnswerFormat | undefined {
+  if (type === 'application/vnd.kubernetes.protobuf') return 'protobuf';
   if (type === 'application/yaml') return 'yaml';
   return type === 'application/json' || type === '*/*' || type === 'application/*'
     ? 'json'
@@ -76,10 +87,12 @@ export function acceptsEncoding(acceptEncoding: string | undefined, encoding: st
   return range !== undefined && Number(range.parameters.get('q') ?? 1) > 0;
 }
 
-export function notAcceptable(): ApiError {
+export function notAcceptable(offers: Pick<Offers, 'protobuf'> = { protobuf: false }): ApiError {
+  const types = ['application/json', 'application/yaml'];
+  if (offers.protobuf) types.push('application/vnd.kubernetes.protobuf');
   return new ApiError(
     406,
     'NotAcceptable',
-    'only the following media types are accepted: application/json, application/yaml',
+    `only the following media types are accepted: ${types.join(', ')}`,
   );
 }

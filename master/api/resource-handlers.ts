@@ -4,8 +4,10 @@ import type { Pod } from '../../protocol/kinds/types.ts';
 import { ApiError, badRequest } from '../../protocol/status.ts';
 import {
   type ApiRequest,
+  listMeta,
   sendList,
   sendObject,
+  sendProtobufList,
   sendValue,
   sendYaml,
   successStatus,
@@ -14,7 +16,7 @@ import { requestToken } from './authn/token-request.ts';
 import type { ListOptions } from './client.ts';
 import { copyOf } from './copy.ts';
 import type { ListPage, StoredList } from './list.ts';
-import { type AnswerForm, negotiate } from './negotiate.ts';
+import { type AnswerForm, negotiate, type Offers } from './negotiate.ts';
 import { applyPatch } from './patch.ts';
 import { type LogSource, sendPodLog } from './pod-log.ts';
 import type { ObjectPath, Registry } from './registry.ts';
@@ -35,6 +37,9 @@ export interface HandlerContext {
   readonly watchLimits: WatchLimits;
   readonly stopping: AbortSignal;
 }
+
+/** Of every kind; all that are served have a schema. */
+const OBJECT_OFFERS: Offers = { transforms: true, protobuf: true };
 
 /** Kubernetes answers the delete of these with the object, of the others with a Status. */
 const RETURNS_DELETED: ReadonlySet<string> = new Set([
@@ -71,7 +76,7 @@ export async function handleResource(
         ...context,
         resource,
         options: listOptions(request.query, namespace),
-        form: negotiate(request.message.headers.accept, true),
+        form: negotiate(request.message.headers.accept, OBJECT_OFFERS),
         limits: context.watchLimits,
       });
     case 'create':
@@ -153,7 +158,7 @@ export function methodNotAllowed(): ApiError {
 
 /** One object, as itself, as a Table of one row, or as its metadata. */
 function sendAny(request: ApiRequest, code: number, stored: Stored, registry: Registry): void {
-  const form = negotiate(request.message.headers.accept, true);
+  const form = negotiate(request.message.headers.accept, OBJECT_OFFERS);
   if (form.as === 'object') {
     sendObject(request, code, stored, form);
     return;
@@ -180,7 +185,7 @@ function listOptions(query: URLSearchParams, namespace: string): ListOptions {
 async function list(request: ApiRequest, path: ObjectPath, registry: Registry): Promise<void> {
   const { query, user } = request;
   const { resource, namespace } = path;
-  const form = negotiate(request.message.headers.accept, true);
+  const form = negotiate(request.message.headers.accept, OBJECT_OFFERS);
   if (query.has('sendInitialEvents')) {
     throw new ApiError(
       422,
@@ -214,11 +219,12 @@ async function sendAnyList(
     return sendTransformedList(request, { ...context, form, include }, found);
   }
   if (form.format === 'json') return sendList(request, context.resource, found);
+  if (form.format === 'protobuf') return sendProtobufList(request, context.resource, found);
   const { module, apiVersion } = context.resource;
   const items = found.items.map((s) => itemHead(s.revision) + Buffer.from(tailOf(s.value)));
   const text =
     `{"kind":"${module.kind}List","apiVersion":"${apiVersion}",` +
-    `"metadata":{"resourceVersion":"${found.revision}"},"items":[${items.join(',')}]}`;
+    `"metadata":${JSON.stringify(listMeta(found))},"items":[${items.join(',')}]}`;
   return sendYaml(request, 200, Buffer.from(text));
 }
 
@@ -299,5 +305,6 @@ async function removeCollection(
   const { options, dryRun } = await readDeleteOptions(request);
   const selection = listOptions(query, namespace);
   const gone = await registry.deleteCollection(user, resource, selection, { ...options, dryRun });
-  return sendList(request, resource, gone);
+  const form = negotiate(request.message.headers.accept, OBJECT_OFFERS);
+  return sendAnyList(request, form, gone, { registry, resource });
 }

@@ -3,11 +3,17 @@
  * want no more than the metadata.
  */
 import type { KubeObject } from '../../protocol/kinds/meta.ts';
+import {
+  encodeProtobuf,
+  encodeProtobufList,
+  encodeProtobufMessage,
+} from '../../protocol/kinds/protobuf-encode.ts';
 import { badRequest } from '../../protocol/status.ts';
 import type { ApiRequest } from './answers.ts';
-import { ChunkedAnswer, listMeta, sendBytes } from './answers.ts';
+import { ChunkedAnswer, listMeta, sendBytes, sendParts } from './answers.ts';
 import type { StoredList } from './list.ts';
 import type { AnswerForm } from './negotiate.ts';
+import { asBuffer, PROTOBUF_TYPE } from './protobuf.ts';
 import type { Registry } from './registry.ts';
 import type { Resource } from './resources.ts';
 import { encodeObject, type Stored } from './stored.ts';
@@ -53,7 +59,13 @@ function rowText(context: TableContext, stored: Stored, nowMs: number): string {
   return `{"cells":${cells},"object":${inner}}`;
 }
 
-export function partialMetadata(object: KubeObject, version: string): object {
+interface PartialMetadata {
+  readonly kind: string;
+  readonly apiVersion: string;
+  readonly metadata: object;
+}
+
+export function partialMetadata(object: KubeObject, version: string): PartialMetadata {
   return {
     kind: 'PartialObjectMetadata',
     apiVersion: `meta.k8s.io/${version}`,
@@ -75,6 +87,7 @@ export async function sendTransformedList(
   list: StoredList,
 ): Promise<void> {
   const { registry, resource, form } = context;
+  if (form.format === 'protobuf') return sendProtobufMetadata(request, context, list);
   const nowMs = registry.core.clock.wallMs();
   const out = new ChunkedAnswer(request, contentTypeOf(form));
   const table = form.as === 'Table';
@@ -97,14 +110,40 @@ export async function sendTransformedList(
   await out.end();
 }
 
+const METADATA_MESSAGE = 'io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata';
+
+async function sendProtobufMetadata(
+  request: ApiRequest,
+  { registry, form }: TableContext,
+  list: StoredList,
+): Promise<void> {
+  const apiVersion = `meta.k8s.io/${form.version}`;
+  const items = list.items.map((stored) => {
+    const { metadata = {} } = registry.core.storage.scanned(stored);
+    return encodeProtobufMessage(METADATA_MESSAGE, { metadata });
+  });
+  const head = { apiVersion, kind: 'PartialObjectMetadataList', metadata: listMeta(list) };
+  await sendParts(request, encodeProtobufList(head, items), contentTypeOf(form));
+}
+
+/** The metadata of an object, as protobuf in its envelope. */
+export function protobufMetadata(object: KubeObject, version: string): Uint8Array {
+  const partial = partialMetadata(object, version);
+  return encodeProtobuf(partial.apiVersion, partial.kind, partial);
+}
+
 export function sendTransformedObject(
   request: ApiRequest,
   code: number,
   context: TableContext,
   stored: Stored,
 ): void {
-  const text = transformedText(context, stored, true);
-  sendBytes(request, code, contentTypeOf(context.form), Buffer.from(text));
+  const { form, registry } = context;
+  const body =
+    form.format === 'protobuf'
+      ? asBuffer(protobufMetadata(registry.core.storage.scanned(stored), form.version))
+      : Buffer.from(transformedText(context, stored, true));
+  sendBytes(request, code, contentTypeOf(form), body);
 }
 
 /** One object in the form asked for: a Table of one row (watch events, single gets) or its metadata. */
@@ -129,8 +168,7 @@ export function transformedBookmark(form: AnswerForm, metadata: object): string 
   return JSON.stringify(partialMetadata({ metadata }, form.version));
 }
 
-function contentTypeOf(form: AnswerForm): string {
-  return form.as === 'object'
-    ? 'application/json'
-    : `application/json;as=${form.as};g=meta.k8s.io;v=${form.version}`;
+export function contentTypeOf(form: AnswerForm): string {
+  const type = form.format === 'protobuf' ? PROTOBUF_TYPE : 'application/json';
+  return form.as === 'object' ? type : `${type};as=${form.as};g=meta.k8s.io;v=${form.version}`;
 }

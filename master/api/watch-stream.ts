@@ -6,7 +6,7 @@
  * A client that does not read is cut after `slowMs`; meanwhile it costs one batch of events. Falling behind the
  * history is told inside the stream (ERROR with a 410 Status), where every client library looks for it.
  *
- * The bytes of an event are made once for all plain watches that send it.
+ * As protobuf, an event is a frame with its length before it instead of a line.
  */
 import { ApiError, badRequest, type FieldError, invalid } from '../../protocol/status.ts';
 import { type ApiRequest, asApiError, drained, writeHead } from './answers.ts';
@@ -16,9 +16,9 @@ import type { AnswerForm } from './negotiate.ts';
 import type { Registry } from './registry.ts';
 import type { Resource } from './resources.ts';
 import { parseBoolean, parseInteger } from './routes.ts';
-import { objectHead, type Stored, tailOf } from './stored.ts';
-import { includeObject, type TableContext, transformedBookmark, transformedText } from './table.ts';
-import type { StoredEvent, WatchStart } from './watch.ts';
+import { contentTypeOf, includeObject } from './table.ts';
+import type { WatchStart } from './watch.ts';
+import { EventEncoder, encodeError } from './watch-events.ts';
 
 export interface WatchLimits {
   /** Every so often a bookmark, for clients that want them. */
@@ -57,10 +57,11 @@ export async function streamWatch(request: ApiRequest, watch: WatchRequest): Pro
   const timer = setTimeout(stop, lifetimeMs(query, registry, limits));
   timer.unref();
   try {
-    writeHead(request, 200, contentTypeOf(watch.form), { 'Transfer-Encoding': 'chunked' });
+    writeHead(request, 200, watchTypeOf(watch.form), { 'Transfer-Encoding': 'chunked' });
     // Clients wait for the headers before they trust the watch.
     response.flushHeaders();
-    const encoder = new EventEncoder(watch, includeObject(query));
+    const { form } = watch;
+    const encoder = new EventEncoder({ registry, resource, form, include: includeObject(query) });
     const bookmarks = parseBoolean(query.get('allowWatchBookmarks'));
     for await (const batch of batches) {
       const wanted = bookmarks ? batch : batch.filter((event) => event.type !== 'BOOKMARK');
@@ -71,7 +72,7 @@ export async function streamWatch(request: ApiRequest, watch: WatchRequest): Pro
   } catch (error) {
     if (response.destroyed) return;
     const status = asApiError(error).toStatus();
-    response.write(`${JSON.stringify({ type: 'ERROR', object: status })}\n`);
+    response.write(encodeError(watch.form, status));
     if (!(error instanceof ApiError)) throw error;
   } finally {
     clearTimeout(timer);
@@ -82,9 +83,10 @@ export async function streamWatch(request: ApiRequest, watch: WatchRequest): Pro
   }
 }
 
-function contentTypeOf(form: AnswerForm): string {
-  if (form.as === 'object') return 'application/json';
-  return `application/json;as=${form.as};g=meta.k8s.io;v=${form.version};stream=watch`;
+/** Kubernetes names the stream for all but plain JSON. */
+function watchTypeOf(form: AnswerForm): string {
+  const type = contentTypeOf(form);
+  return type === 'application/json' ? type : `${type};stream=watch`;
 }
 
 /** Kubernetes: a random time between 30 and 60 minutes, so that the clients do not all come back at once. */
@@ -137,83 +139,4 @@ function checkInitialEvents(query: URLSearchParams, initial: string | null): voi
 
 function forbidden(field: string, why: string): FieldError {
   return { field, reason: 'FieldValueForbidden', message: `Forbidden: ${why}` };
-}
-
-/** The line of the last event that was sent of some stored bytes; other watches mostly send the same one. */
-interface SharedLine {
-  readonly type: string;
-  readonly revision: number;
-  readonly line: Buffer;
-}
-
-/**
- * One entry per recent event. Bounded by count: a line is as large as its object, and what matters is only that the
- * watches that get an event in the same moment share it.
- */
-const shared = new Map<Uint8Array, SharedLine>();
-const SHARED_MAX = 64;
-/** A larger one is made anew for each watch. */
-const SHARED_BYTES_MAX = 16 * 1024;
-
-function plainLine(type: string, stored: Stored): Buffer {
-  const known = shared.get(stored.value);
-  if (known !== undefined && known.type === type && known.revision === stored.revision) {
-    return known.line;
-  }
-  const head = objectHead(stored.resource, stored.revision);
-  const line = Buffer.concat([
-    Buffer.from(`{"type":"${type}","object":${head}`),
-    tailOf(stored.value),
-    LINE_END,
-  ]);
-  if (line.byteLength > SHARED_BYTES_MAX) return line;
-  shared.delete(stored.value);
-  shared.set(stored.value, { type, revision: stored.revision, line });
-  if (shared.size > SHARED_MAX) {
-    for (const oldest of shared.keys()) {
-      shared.delete(oldest);
-      break;
-    }
-  }
-  return line;
-}
-
-const LINE_END = Buffer.from('}\n');
-
-class EventEncoder {
-  readonly #context: TableContext;
-  #sentColumns = false;
-
-  constructor(watch: WatchRequest, include: TableContext['include']) {
-    const { registry, resource, form } = watch;
-    this.#context = { registry, resource, form, include };
-  }
-
-  encode(events: readonly StoredEvent[]): Buffer {
-    const parts = events.map((event) => this.#line(event));
-    const [only] = parts;
-    return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts);
-  }
-
-  #line(event: StoredEvent): Buffer {
-    const { form } = this.#context;
-    if (event.type === 'BOOKMARK') return this.#bookmark(event);
-    if (form.as === 'object') return plainLine(event.type, event.stored);
-    const text = transformedText(this.#context, event.stored, !this.#sentColumns);
-    this.#sentColumns = true;
-    return Buffer.from(`{"type":"${event.type}","object":${text}}\n`);
-  }
-
-  #bookmark(event: StoredEvent & { readonly type: 'BOOKMARK' }): Buffer {
-    const { form, resource } = this.#context;
-    const metadata = {
-      resourceVersion: String(event.revision),
-      ...(event.initialEventsEnd ? { annotations: { 'k8s.io/initial-events-end': 'true' } } : {}),
-    };
-    const object =
-      form.as === 'object'
-        ? `${resource.head}"metadata":${JSON.stringify(metadata)}}`
-        : transformedBookmark(form, metadata);
-    return Buffer.from(`{"type":"BOOKMARK","object":${object}}\n`);
-  }
 }

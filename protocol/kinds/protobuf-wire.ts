@@ -135,60 +135,121 @@ export class WireReader {
   }
 }
 
+const FIRST_BYTES = 1024;
+/** Of a varint. */
+const LENGTH_MAX = 10;
+
+/** One buffer that grows; a message within a message is written where it belongs, and its length afterwards. */
 export class WireWriter {
-  readonly #parts: Uint8Array[] = [];
-  #length = 0;
+  #bytes: Uint8Array;
+  #at = 0;
+
+  /** Room for so many bytes at first. */
+  constructor(bytes = FIRST_BYTES) {
+    this.#bytes = new Uint8Array(bytes);
+  }
 
   finish(): Uint8Array {
-    const bytes = new Uint8Array(this.#length);
-    let at = 0;
-    for (const part of this.#parts) {
-      bytes.set(part, at);
-      at += part.length;
-    }
-    return bytes;
+    return this.#bytes.slice(0, this.#at);
   }
 
   varint(number: number, value: number | boolean): void {
-    this.#push([...varintBytes(number * 8 + WIRE_VARINT), ...varintBytes(Number(value))]);
+    this.#need(2 * LENGTH_MAX);
+    this.#varint(number * 8 + WIRE_VARINT);
+    this.#varint(Number(value));
   }
 
   double(number: number, value: number): void {
-    this.#push(varintBytes(number * 8 + WIRE_64BIT));
-    const bytes = new Uint8Array(8);
-    new DataView(bytes.buffer).setFloat64(0, value, true);
-    this.#add(bytes);
+    this.#need(LENGTH_MAX + 8);
+    this.#varint(number * 8 + WIRE_64BIT);
+    new DataView(this.#bytes.buffer).setFloat64(this.#at, value, true);
+    this.#at += 8;
+  }
+
+  /** The tag and the length of bytes that follow by `raw`, or elsewhere. */
+  head(number: number, length: number): void {
+    this.#need(2 * LENGTH_MAX);
+    this.#varint(number * 8 + WIRE_BYTES);
+    this.#varint(length);
+  }
+
+  raw(value: Uint8Array): void {
+    this.#need(value.length);
+    this.#bytes.set(value, this.#at);
+    this.#at += value.length;
   }
 
   bytes(number: number, value: Uint8Array): void {
-    this.#push([...varintBytes(number * 8 + WIRE_BYTES), ...varintBytes(value.length)]);
-    this.#add(value);
+    this.head(number, value.length);
+    this.raw(value);
   }
 
   string(number: number, value: string): void {
-    this.bytes(number, utf8Encoder.encode(value));
+    const start = this.begin(number);
+    this.#need(value.length * 3);
+    for (let i = 0; i < value.length; i++) {
+      const code = value.charCodeAt(i);
+      if (code >= 0x80) {
+        // Not plain ASCII: from here on by the encoder, which knows about surrogates.
+        this.#at += utf8Encoder.encodeInto(value.slice(i), this.#bytes.subarray(this.#at)).written;
+        break;
+      }
+      this.#bytes[this.#at++] = code;
+    }
+    this.end(start);
   }
 
-  #push(bytes: number[]): void {
-    this.#add(Uint8Array.from(bytes));
+  /** Begins a message within this one; `end` takes what this returns. */
+  begin(number: number): number {
+    this.#need(LENGTH_MAX + 1);
+    this.#varint(number * 8 + WIRE_BYTES);
+    // Most messages are short: room for a length of one byte, and more is made when it is needed.
+    return ++this.#at;
   }
 
-  #add(bytes: Uint8Array): void {
-    this.#parts.push(bytes);
-    this.#length += bytes.length;
+  end(start: number): void {
+    const length = this.#at - start;
+    let extra = 0;
+    for (let rest = length; rest >= 0x80; rest = Math.floor(rest / 0x80)) extra++;
+    if (extra > 0) {
+      this.#need(extra);
+      this.#bytes.copyWithin(start + extra, start, this.#at);
+    }
+    this.#at = start - 1;
+    this.#varint(length);
+    this.#at += length;
   }
-}
 
-function varintBytes(value: number): number[] {
-  if (value >= 0 && value < 128) return [value];
-  const bytes: number[] = [];
-  let rest = BigInt.asUintN(64, BigInt(value));
-  while (rest >= 128n) {
-    bytes.push(Number(rest & 0x7fn) | 0x80);
-    rest >>= 7n;
+  #need(length: number): void {
+    const wanted = this.#at + length;
+    if (wanted <= this.#bytes.length) return;
+    const larger = new Uint8Array(Math.max(wanted, this.#bytes.length * 2));
+    larger.set(this.#bytes.subarray(0, this.#at));
+    this.#bytes = larger;
   }
-  bytes.push(Number(rest));
-  return bytes;
+
+  #varint(value: number): void {
+    if (value < 0) {
+      this.#negative(value);
+      return;
+    }
+    let rest = value;
+    while (rest >= 0x80) {
+      this.#bytes[this.#at++] = (rest % 0x80) | 0x80;
+      rest = Math.floor(rest / 0x80);
+    }
+    this.#bytes[this.#at++] = rest;
+  }
+
+  /** Two's complement in 64 bits: always ten bytes. */
+  #negative(value: number): void {
+    let rest = BigInt.asUintN(64, BigInt(value));
+    while (rest >= 0x80n) {
+      this.#bytes[this.#at++] = Number(rest & 0x7fn) | 0x80;
+      rest >>= 7n;
+    }
+    this.#bytes[this.#at++] = Number(rest);
+  }
 }
 
 const BASE64_CHUNK = 0x6000;

@@ -1,27 +1,24 @@
 /**
- * Kubernetes' protobuf bodies (`application/vnd.kubernetes.protobuf`), driven by the table of kinds. Typed Go clients
- * (kubectl >= 1.32, Helm >= 3.17, k9s) send their requests in it and take JSON as the answer.
+ * Reading Kubernetes' protobuf (`application/vnd.kubernetes.protobuf`), driven by the table of kinds. Typed Go clients
+ * (kubectl >= 1.32, Helm >= 3.17, k9s) send their requests in it. protobuf-encode.ts writes it.
  *
  * A body is the magic `6b 38 73 00` ("k8s\0") and a runtime.Unknown: 1 = TypeMeta {1 apiVersion, 2 kind},
  * 2 = the bytes of the message, 3 = contentEncoding, 4 = contentType (both empty).
  *
  * Go writes every field that is no pointer, also when it is zero. So decoding drops such zeros (then goes
- * through decode.ts: the object is the same as from JSON), and encoding writes them: the bytes are those of
- * the API server, fields in the order of their numbers, maps sorted by key.
+ * through decode.ts: the object is the same as from JSON).
  */
 import { badRequest } from '../status.ts';
 import { decodeObject, decodingError, isDroppedZero, zeroOf } from './decode.ts';
+import { toBase64, WIRE_64BIT, WIRE_BYTES, WIRE_VARINT, WireReader } from './protobuf-wire.ts';
+import { formatDuration } from './scalars.ts';
 import {
-  fromBase64,
-  toBase64,
-  WIRE_64BIT,
-  WIRE_BYTES,
-  WIRE_VARINT,
-  WireReader,
-  WireWriter,
-} from './protobuf-wire.ts';
-import { durationNanos, formatDuration } from './scalars.ts';
-import { type FieldSpec, kindByGvk, type MessageSpec, messageSpec } from './table.ts';
+  type FieldSpec,
+  type KindInfo,
+  kindByApiVersion,
+  type MessageSpec,
+  messageSpec,
+} from './table.ts';
 
 /** An object with its type, as it stands in an envelope. */
 export interface TypedObject {
@@ -33,12 +30,13 @@ export interface TypedObject {
 
 type JsonObject = Record<string, unknown>;
 
-const MAGIC = [0x6b, 0x38, 0x73, 0x00];
+/** What every envelope begins with: "k8s\0". */
+export const PROTOBUF_MAGIC = [0x6b, 0x38, 0x73, 0x00];
 /** Envelopes within envelopes (a List of Lists). */
 const NESTING_MAX = 8;
 
 export function isProtobuf(bytes: Uint8Array): boolean {
-  return MAGIC.every((byte, i) => bytes[i] === byte);
+  return PROTOBUF_MAGIC.every((byte, i) => bytes[i] === byte);
 }
 
 /** Throws `ApiError` 400 when the bytes are damaged, or of a kind that is not in the table. */
@@ -46,28 +44,9 @@ export function decodeProtobuf(bytes: Uint8Array): TypedObject {
   return decodeEnvelope(bytes, 0);
 }
 
-/** The object is one that came through decode.ts. Throws when the kind is not in the table. */
-export function encodeProtobuf(apiVersion: string, kind: string, object: object): Uint8Array {
-  const info = lookUp(apiVersion, kind);
-  const typeMeta = new WireWriter();
-  typeMeta.string(1, apiVersion);
-  typeMeta.string(2, kind);
-  const unknown = new WireWriter();
-  unknown.bytes(1, typeMeta.finish());
-  unknown.bytes(2, encodeMessage(messageSpec(info.message), { ...object }));
-  unknown.string(3, '');
-  unknown.string(4, '');
-  const body = unknown.finish();
-  const bytes = new Uint8Array(MAGIC.length + body.length);
-  bytes.set(MAGIC);
-  bytes.set(body, MAGIC.length);
-  return bytes;
-}
-
-function lookUp(apiVersion: string, kind: string) {
-  const slash = apiVersion.indexOf('/');
-  const group = slash < 0 ? '' : apiVersion.slice(0, slash);
-  const info = kindByGvk(group, apiVersion.slice(slash + 1), kind);
+/** Throws `ApiError` 400, in Kubernetes' words, when the kind is not in the table. */
+export function registeredKind(apiVersion: string, kind: string): KindInfo {
+  const info = kindByApiVersion(apiVersion, kind);
   if (info === undefined) {
     throw badRequest(`no kind "${kind}" is registered for version "${apiVersion}"`);
   }
@@ -81,7 +60,7 @@ function decodeEnvelope(bytes: Uint8Array, nesting: number): TypedObject {
   if (nesting > NESTING_MAX) {
     throw badRequest(`the protobuf body holds more than ${NESTING_MAX} envelopes in each other`);
   }
-  const reader = new WireReader(bytes.subarray(MAGIC.length));
+  const reader = new WireReader(bytes.subarray(PROTOBUF_MAGIC.length));
   let typeMeta = { apiVersion: '', kind: '' };
   let raw = new Uint8Array();
   while (!reader.isAtEnd) {
@@ -92,7 +71,7 @@ function decodeEnvelope(bytes: Uint8Array, nesting: number): TypedObject {
     else if (reader.string() !== '') throw reader.error('its content is encoded once more');
   }
   const { apiVersion, kind } = typeMeta;
-  const info = lookUp(apiVersion, kind);
+  const info = registeredKind(apiVersion, kind);
   const json = decodeMessage(messageSpec(info.message), raw, nesting);
   const decoded = decodeObject<JsonObject>(info.message, json);
   if (decoded.errors.length > 0) throw decodingError(kind, info.version, decoded.errors);
@@ -261,98 +240,4 @@ function wireTypeOf(field: FieldSpec): number {
     default:
       return WIRE_BYTES;
   }
-}
-
-function encodeMessage(spec: MessageSpec, object: JsonObject): Uint8Array {
-  const writer = new WireWriter();
-  const fields = [...spec.wireFields.values()].sort((a, b) => a.number - b.number);
-  for (const field of fields) {
-    const value = field.inline ? object : ownValue(object, field.name);
-    if (field.shape === 'list') {
-      for (const element of Array.isArray(value) ? value : []) {
-        encodeValue(writer, field, field.number, element);
-      }
-    } else if (field.shape === 'map') {
-      for (const [key, element] of Object.entries(asObject(value)).sort(byKey)) {
-        const entry = new WireWriter();
-        entry.string(1, key);
-        encodeValue(entry, field, 2, element);
-        writer.bytes(field.number, entry.finish());
-      }
-    } else if (value !== undefined && value !== null) {
-      encodeValue(writer, field, field.number, value);
-    } else if (!field.pointer && field.type !== 'bytes') {
-      encodeValue(writer, field, field.number, zeroOf(field));
-    }
-  }
-  return writer.finish();
-}
-
-function encodeValue(writer: WireWriter, field: FieldSpec, number: number, value: unknown): void {
-  switch (field.type) {
-    case 'string':
-      writer.string(number, String(value));
-      break;
-    case 'bool':
-    case 'int32':
-    case 'int64':
-      writer.varint(number, Number(value));
-      break;
-    case 'double':
-      writer.double(number, Number(value));
-      break;
-    case 'bytes':
-      writer.bytes(number, fromBase64(String(value)));
-      break;
-    case 'message':
-      writer.bytes(number, encodeMessage(messageSpec(field.message ?? ''), asObject(value)));
-      break;
-    default:
-      writer.bytes(number, encodeSpecial(field, value));
-  }
-}
-
-function encodeSpecial(field: FieldSpec, value: unknown): Uint8Array {
-  const writer = new WireWriter();
-  switch (field.type) {
-    case 'quantity':
-      writer.string(1, String(value));
-      break;
-    case 'intOrString':
-      writer.varint(1, typeof value === 'string' ? 1 : 0);
-      writer.varint(2, typeof value === 'number' ? value : 0);
-      writer.string(3, typeof value === 'string' ? value : '');
-      break;
-    case 'time':
-    case 'microTime':
-      if (typeof value === 'string') encodeTime(writer, value);
-      break;
-    case 'duration':
-      writer.varint(1, durationNanos(String(value)) ?? 0);
-      break;
-    case 'stringList':
-      for (const element of Array.isArray(value) ? value : []) writer.string(1, String(element));
-      break;
-    default:
-      if (value !== undefined && value !== null) writer.string(1, JSON.stringify(value));
-  }
-  return writer.finish();
-}
-
-function encodeTime(writer: WireWriter, text: string): void {
-  const fraction = /\.(\d+)/.exec(text)?.[1] ?? '';
-  writer.varint(1, Math.floor(Date.parse(text) / 1000));
-  writer.varint(2, Number(fraction.padEnd(9, '0').slice(0, 9)));
-}
-
-function ownValue(object: JsonObject, name: string): unknown {
-  return Object.hasOwn(object, name) ? object[name] : undefined;
-}
-
-function asObject(value: unknown): JsonObject {
-  return typeof value === 'object' && value !== null ? { ...value } : {};
-}
-
-function byKey([a]: [string, unknown], [b]: [string, unknown]): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -75,7 +75,7 @@ export interface MessageSpec {
   readonly atomic: boolean;
   /** As in JSON: the fields of embedded structs stand beside the others. Keyed by JSON name. */
   readonly fields: ReadonlyMap<string, FieldSpec>;
-  /** As in protobuf: an embedded struct is one field. Keyed by number. */
+  /** As in protobuf: an embedded struct is one field. Keyed by number, in ascending order. */
   readonly wireFields: ReadonlyMap<number, FieldSpec>;
 }
 
@@ -144,6 +144,13 @@ export function kindByGvk(group: string, version: string, kind: string): KindInf
   return { group, version, kind, message, isList: kind.endsWith('List') };
 }
 
+/** The same for an `apiVersion` such as `v1` or `apps/v1`. */
+export function kindByApiVersion(apiVersion: string, kind: string): KindInfo | undefined {
+  const slash = apiVersion.indexOf('/');
+  const group = slash < 0 ? '' : apiVersion.slice(0, slash);
+  return kindByGvk(group, apiVersion.slice(slash + 1), kind);
+}
+
 /** The fields of a message. Throws when the table has none of that name. */
 export function messageSpec(name: string): MessageSpec {
   const known = decoded.get(name);
@@ -204,7 +211,7 @@ function decodeMessage(name: string, text: string, section: Section): MessageSpe
     hasTypeMeta: flags.includes('k'),
     atomic: flags.includes('a'),
     fields,
-    wireFields,
+    wireFields: new Map([...wireFields].sort(([a], [b]) => a - b)),
   };
 }
 

@@ -24,6 +24,7 @@ export interface Identity {
 export interface Answer {
   readonly code: number;
   readonly headers: IncomingMessage['headers'];
+  readonly bytes: Buffer;
   readonly text: string;
   // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of any shape.
   readonly json: any;
@@ -159,9 +160,10 @@ function send({ method, path, port, agent, call }: Sending): Promise<IncomingMes
 async function readAnswer(response: IncomingMessage): Promise<Answer> {
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(Buffer.from(chunk));
-  const text = Buffer.concat(chunks).toString('utf8');
+  const bytes = Buffer.concat(chunks);
+  const text = bytes.toString('utf8');
   const json = text.startsWith('{') ? JSON.parse(text) : undefined;
-  return { code: response.statusCode ?? 0, headers: response.headers, text, json };
+  return { code: response.statusCode ?? 0, headers: response.headers, bytes, text, json };
 }
 
 /** The events of a watch, one at a time. */

@@ -15,7 +15,8 @@ import {
   strictWarnings,
 } from '../../protocol/kinds/decode.ts';
 import { isDeeperThan, parseJsonStrict } from '../../protocol/kinds/json.ts';
-import { decodeProtobuf, encodeProtobuf, isProtobuf } from '../../protocol/kinds/protobuf.ts';
+import { decodeProtobuf, isProtobuf } from '../../protocol/kinds/protobuf.ts';
+import { encodeProtobuf } from '../../protocol/kinds/protobuf-encode.ts';
 import { durationNanos, formatDuration, normalizeTime } from '../../protocol/kinds/scalars.ts';
 import { KINDS, kindByGvk, messageNames, messageSpec } from '../../protocol/kinds/table.ts';
 import type { Deployment, Pod, Secret } from '../../protocol/kinds/types.ts';
