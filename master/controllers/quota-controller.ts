@@ -3,7 +3,8 @@
  * (api/quota/quota-guard.ts), by the same sums.
  */
 import type { KubeObject } from '../../protocol/kinds/meta.ts';
-import type { ResourceQuota } from '../../protocol/kinds/types.ts';
+import type { Pod, ResourceQuota } from '../../protocol/kinds/types.ts';
+import { hasEnded } from '../../protocol/pod-phase.ts';
 import { type ApiClient, RESOURCES, type ResourceId } from '../api/client.ts';
 import { deepEqual } from '../api/equal.ts';
 import { type Counted, countedBy, totalUsage } from '../api/quota/usage.ts';
@@ -24,6 +25,17 @@ export function reconcileQuota(quota: ResourceQuota, content: readonly CountedOb
   return [{ type: 'updateStatus', id: RESOURCES.resourceQuotas, object }];
 }
 
+/**
+ * Of an object with a spec that is what it was, only a pod that ends counts otherwise than before. Else each status of each
+ * pod would have the whole namespace counted again.
+ */
+function countsTheSame(change: Change<KubeObject>): boolean {
+  if (change.type !== 'modified') return false;
+  const [now, before]: Pod[] = [change.object, change.previous];
+  if (now?.spec === undefined || now.metadata?.uid !== before?.metadata?.uid) return false;
+  return hasEnded(now.status) === hasEnded(before?.status) && deepEqual(now.spec, before?.spec);
+}
+
 /** Kinds in memory change too often to be worth counting at each change; nobody limits them. */
 const UNWATCHED: readonly ResourceId[] = [RESOURCES.events, RESOURCES.leases];
 
@@ -33,7 +45,9 @@ export function quotaController(
   resources: readonly ResourceId[],
 ): Controller {
   const quotas = informers.metadataOf(RESOURCES.resourceQuotas);
-  const keysOf = ({ object }: Change<KubeObject>): readonly string[] => {
+  const keysOf = (change: Change<KubeObject>): readonly string[] => {
+    if (countsTheSame(change)) return [];
+    const { object } = change;
     const namespace = object.metadata?.namespace ?? '';
     return quotas.byIndex(BY_NAMESPACE, namespace).length > 0 ? [namespace] : [];
   };

@@ -8,6 +8,7 @@
  *   After a start of the master boards get 30 s to come back; a master that itself stood still (SIGSTOP,
  *   a slow disk) gives them that time again: its own stall is nobody's death.
  * - The API is written only when something changes; what fails is tried again.
+ * - A board that is connected has a Node: whoever deletes it gets a new one, and the pods that went with the old one stop.
  */
 import type { Logger } from 'pino';
 import { type Clock, rfc3339 } from '../../protocol/clock.ts';
@@ -93,7 +94,9 @@ export class Boards {
     this.#lastTickMs = this.#options.clock.monotonicMs();
     this.#unsubscribe = this.#options.nodes.onChange(({ type, object }) => {
       const name = object.metadata?.name ?? '';
-      if (type !== 'deleted') this.#mark(name);
+      // What was written to the Node of before says nothing of the next one.
+      if (type === 'deleted') this.#boardOf(name).lastPatches.clear();
+      this.#mark(name);
     });
     this.#scheduleTick();
   }
@@ -269,8 +272,11 @@ export class Boards {
       board.dirty = false;
       const node = nodes.get('', name);
       if (node === undefined) {
-        // What the informer then reports brings us here again, for the status.
-        if (board.facts !== undefined) await this.#create(name, board.facts);
+        // What the informer then reports brings us here again, for the status. A board that is away and was
+        // forgotten stays so until it comes back.
+        if (board.facts !== undefined && this.health(name).state === 'online') {
+          await this.#create(name, board.facts);
+        }
         return;
       }
       const labels = board.facts === undefined ? undefined : labelPatch(node, board.facts);

@@ -363,6 +363,27 @@ t.test('health of a board, on the monotonic clock', async (t) => {
     },
   );
 
+  t.test(
+    'a connected board whose Node is deleted gets a new one, a lost board does not',
+    async (t) => {
+      const world = await makeWorld(t);
+      await join(world);
+      const uid = async () => (await world.api.get<Node>(RESOURCES.nodes, '', 'pi4')).metadata?.uid;
+      const first = await uid();
+      await world.api.delete(RESOURCES.nodes, '', 'pi4');
+      await world.time.advance(100);
+      t.not(await uid(), first);
+      t.equal(await world.ready(), fine);
+      world.say.online(false, 's1');
+      await world.time.advance(100);
+      await world.api.delete(RESOURCES.nodes, '', 'pi4');
+      await world.time.advance(60_000);
+      await t.rejects(uid(), /not found/);
+      await join(world, 's2');
+      t.equal(await world.ready(), fine);
+    },
+  );
+
   t.test('what people set on a Node stays', async (t) => {
     const world = await makeWorld(t);
     await join(world);
