@@ -3,8 +3,10 @@
  * given up with the engine's last words, because podman alone would try an unreachable registry for many
  * minutes; once layers are copied it may take as long as the caller allows.
  */
+import { existsSync } from 'node:fs';
 import { fullImageName, isLocalImage } from './image-name.ts';
 import { asArray, asObject, asText } from './json-read.ts';
+import { syncFileSystem } from './own-disk.ts';
 import { PAUSE_COMMAND, PAUSE_IMAGE, pauseArch, pauseImageTar } from './pause-image.ts';
 import { answerLines, EngineHttpError, type PodmanHttp } from './podman-http.ts';
 import { ImagePullError, type ImageStatus, type RegistryLogin, RuntimeError } from './runtime.ts';
@@ -18,6 +20,8 @@ export interface PullOptions {
   readonly login?: RegistryLogin | undefined;
   /** For the manifest. */
   readonly manifestMsMax?: number;
+  /** Given the folder in which podman keeps images; default: syncfs(2) of its file system. */
+  readonly sync?: (folder: string) => Promise<void>;
 }
 
 /** Undefined when the image is not on the board. */
@@ -43,7 +47,7 @@ export async function imageStatus(
 export async function pullImage(
   http: PodmanHttp,
   image: string,
-  { signal, login, manifestMsMax = MANIFEST_MS_MAX }: PullOptions,
+  { signal, login, manifestMsMax = MANIFEST_MS_MAX, sync = syncFileSystem }: PullOptions,
 ): Promise<ImageStatus> {
   if (isLocalImage(image)) {
     const status = await imageStatus(http, image);
@@ -77,6 +81,10 @@ export async function pullImage(
   if (status === undefined) {
     throw new ImagePullError(`pull of ${image}: podman ended without the image: ${progress.words}`);
   }
+  const { graphRoot } = asObject(asObject(await http.json('GET', '/info')).store);
+  const folder = asText(graphRoot);
+  // A podman in another mount namespace keeps its images where we see nothing.
+  if (folder !== undefined && existsSync(folder)) await sync(folder);
   return status;
 }
 
