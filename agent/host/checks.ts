@@ -10,7 +10,7 @@ import { readText as realReadText } from './read-text.ts';
 
 export interface CheckResult {
   /** Stable, for tests and scripts. */
-  readonly code: 'root' | 'podman' | 'oci-runtime' | 'pod-network' | 'memory-cgroup';
+  readonly code: 'root' | 'oci-runtime' | 'pod-network' | 'memory-cgroup';
   /** `error`: no pod can run. `warning`: something that pods may ask for will not work. */
   readonly level: 'error' | 'warning';
   readonly message: string;
@@ -32,15 +32,8 @@ const NETWORK_BACKENDS = [
   '/opt/cni/bin/bridge',
 ];
 
-/** What is wrong for the podman runtime; empty when the board is fit. */
+/** What is wrong whatever engine runs the pods; empty when the board is fit. */
 export async function checkHost(sources: CheckSources = {}): Promise<CheckResult[]> {
-  const exists = sources.exists ?? isThere;
-  const dirs = sources.programDirs ?? programDirs();
-  const hasAny = async (paths: readonly string[]): Promise<boolean> =>
-    (await Promise.all(paths.map(exists))).includes(true);
-  const hasProgram = (...names: string[]): Promise<boolean> =>
-    hasAny(names.flatMap((name) => dirs.map((dir) => join(dir, name))));
-
   const results: CheckResult[] = [];
   if ((sources.uid ?? process.getuid?.()) !== 0) {
     results.push({
@@ -49,14 +42,18 @@ export async function checkHost(sources: CheckSources = {}): Promise<CheckResult
       message: 'the agent needs root for pods and their network: start it with sudo',
     });
   }
-  if (!(await hasProgram('podman'))) {
-    results.push({
-      code: 'podman',
-      level: 'error',
-      message: 'podman is not installed: run "apt-get install podman"',
-    });
-  }
-  if (!(await hasProgram('runc', 'crun'))) {
+  const memory = await checkMemoryCgroup(sources.readText ?? realReadText);
+  return memory === undefined ? results : [...results, memory];
+}
+
+/** What an installed podman lacks to run pods: Debian only recommends these packages. */
+export async function checkPodman(sources: CheckSources = {}): Promise<CheckResult[]> {
+  const exists = sources.exists ?? isThere;
+  const dirs = sources.programDirs ?? programDirs();
+  const hasAny = async (paths: readonly string[]): Promise<boolean> =>
+    (await Promise.all(paths.map(exists))).includes(true);
+  const results: CheckResult[] = [];
+  if (!(await hasAny(['runc', 'crun'].flatMap((name) => dirs.map((dir) => join(dir, name)))))) {
     results.push({
       code: 'oci-runtime',
       level: 'error',
@@ -70,8 +67,7 @@ export async function checkHost(sources: CheckSources = {}): Promise<CheckResult
       message: 'podman has no network backend: run "apt-get install netavark iptables"',
     });
   }
-  const memory = await checkMemoryCgroup(sources.readText ?? realReadText);
-  return memory === undefined ? results : [...results, memory];
+  return results;
 }
 
 /**

@@ -8,6 +8,7 @@ import { existsSync } from 'node:fs';
 import { access, constants, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import type { Logger } from 'pino';
+import { checkPodman } from '../host/checks.ts';
 import { engineEnvironment } from './engine-config.ts';
 import type { Runtime } from './runtime.ts';
 
@@ -96,6 +97,8 @@ export async function chooseRuntime(settings: RuntimeSettings, log: Logger): Pro
   if (remembered === undefined && name === 'podman' && settings.podman.socketPath === undefined) {
     const problem = await problemOf('podman', settings);
     if (problem !== undefined) throw new Error(`${problem}: ${HOW_TO_INSTALL}`);
+    const lacking = (await isInPath('podman')) ? await checkPodman() : [];
+    if (lacking.length > 0) throw new Error(lacking.map(({ message }) => message).join('; '));
   }
   log.info({ runtime: name, why, passedOver }, 'container engine chosen');
   if (remembered !== undefined && remembered !== name) {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { cgroupVersion, type ReadText, readCgroupUsage } from '../../agent/host/cgroup.ts';
-import { checkHost, checkMemoryCgroup } from '../../agent/host/checks.ts';
+import { checkHost, checkMemoryCgroup, checkPodman } from '../../agent/host/checks.ts';
 import {
   boardAddress,
   defaultRouteInterface,
@@ -294,30 +294,25 @@ t.test('a Raspberry Pi with its memory cgroup off is told which file to change',
 });
 
 t.test('each thing that is missing is one sentence with the remedy', async (t) => {
-  const results = await checkHost({
+  const bare = {
     readText: files({}),
     exists: async () => false,
     programDirs: ['/bin'],
     uid: 1000,
-  });
+  };
+  const results = [...(await checkHost(bare)), ...(await checkPodman(bare))];
   t.strictSame(
     results.map(({ code, level }) => `${level} ${code}`),
-    [
-      'error root',
-      'error podman',
-      'error oci-runtime',
-      'error pod-network',
-      'warning memory-cgroup',
-    ],
+    ['error root', 'warning memory-cgroup', 'error oci-runtime', 'error pod-network'],
   );
   for (const { message } of results) t.match(message, /sudo|apt-get install|kernel/);
-  const fit = await checkHost({
+  const fit = {
     readText: files({ '/sys/fs/cgroup/cgroup.controllers': 'memory' }),
-    exists: async (path) => /podman$|crun$|netavark$/.test(path),
+    exists: async (path: string) => /crun$|netavark$/.test(path),
     programDirs: ['/usr/bin'],
     uid: 0,
-  });
-  t.strictSame(fit, []);
+  };
+  t.strictSame([...(await checkHost(fit)), ...(await checkPodman(fit))], []);
 });
 
 t.test(
