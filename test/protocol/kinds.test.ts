@@ -8,6 +8,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import t from 'tap';
+import { stringify } from 'yaml';
+import { parseYamlBody } from '../../master/api/body.ts';
 import {
   decodeObject,
   decodingError,
@@ -26,7 +28,7 @@ const HOME = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const CORE = 'io.k8s.api.core.v1';
 const DEPLOYMENT = 'io.k8s.api.apps.v1.Deployment';
 
-/** The folder of Kubernetes' json/pb pairs, or why there is none. */
+/** The folder of Kubernetes' json/yaml/pb triples, or why there is none. */
 function findGoldenData(): { folder: string } | { missing: string } {
   const inside = 'usr/share/gocode/src/k8s.io/api/testdata/HEAD';
   const script = join(HOME, 'firmware-scripts/debian-package.sh');
@@ -362,7 +364,7 @@ t.test('damaged protobuf is refused with 400, never with a crash', (t) => {
 
 const skip = 'missing' in golden ? golden.missing : false;
 t.test(
-  "Kubernetes' own test data: JSON and protobuf say the same, byte for byte",
+  "Kubernetes' own test data: JSON, YAML and protobuf say the same, byte for byte",
   { skip },
   (t) => {
     const folder = 'folder' in golden ? golden.folder : '';
@@ -375,6 +377,10 @@ t.test(
       t.same(decoded.errors, [], `${kind}: no errors`);
       t.same(decoded.unknownFields, [], `${kind}: no unknown fields`);
       t.strictSame(decoded.object, json, `${kind}: JSON comes out as it went in`);
+      const yaml = parseYamlBody(readFileSync(`${base}.yaml`));
+      t.strictSame(yaml, { value: json, duplicateFields: [] }, `${kind}: YAML reads the same`);
+      const written = parseYamlBody(Buffer.from(stringify(json)));
+      t.strictSame(written.value, json, `${kind}: and is read as it was written`);
       const pb = readFileSync(`${base}.pb`);
       const fromWire = decodeProtobuf(pb);
       t.strictSame(fromWire.object, json, `${kind}: protobuf decodes to the same object`);
