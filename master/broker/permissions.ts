@@ -108,9 +108,20 @@ export function mayReceive(node: string, topic: string): boolean {
     case 'manifest':
     case 'pod':
     case 'config':
+    case 'ingress':
     case 'request':
       return parsed.node === node;
-    default:
+    case 'facts':
+    case 'online':
+    case 'heartbeat':
+    case 'events':
+    case 'podStatus':
+    case 'volumeStatus':
+    case undefined:
       return false;
+    default: {
+      const never: never = parsed;
+      throw new Error(`unknown topic ${String(never)}`);
+    }
   }
 }

@@ -235,6 +235,7 @@ t.test('permissions: connect, publish, subscribe, receive', (t) => {
     own.request,
     own.pod('u'),
     own.config('secret', 'a', 'b'),
+    own.ingress('a', 'b'),
     other.facts,
     other.podStatus('u'),
     other.volumeStatus('v'),
@@ -258,8 +259,15 @@ t.test('permissions: connect, publish, subscribe, receive', (t) => {
     t.type(refuseSubscribe('pi4', filter), 'string', filter);
   }
   t.ok(mayReceive('pi4', own.config('secret', 'a', 'b')));
+  t.ok(mayReceive('pi4', own.ingress('a', 'b')));
   t.ok(mayReceive('pi4', clusterTopics.service('a', 'b')));
-  for (const topic of [other.config('secret', 'a', 'b'), other.manifest, own.facts, '$SYS/x']) {
+  for (const topic of [
+    other.config('secret', 'a', 'b'),
+    other.ingress('a', 'b'),
+    other.manifest,
+    own.facts,
+    '$SYS/x',
+  ]) {
     t.notOk(mayReceive('pi4', topic), topic);
   }
   t.end();

@@ -27,7 +27,8 @@ export async function sendOpenApi(
     sendBytes(request, 200, type, body);
     return;
   }
-  if (negotiate(accept, { transforms: false, protobuf: false }).format !== 'json') throw notAcceptable();
+  if (negotiate(accept, { transforms: false, protobuf: false }).format !== 'json')
+    throw notAcceptable();
   if (path === ROOT) await sendIndex(request, source);
   else await sendDocument(request, path.slice(ROOT.length + 1), source);
 }
