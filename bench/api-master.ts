@@ -30,7 +30,8 @@ export class BenchMaster {
     const flags = inspect ? ['--inspect=127.0.0.1:0'] : [];
     const child = spawn(process.execPath, [...flags, ...program, ...ports], {
       stdio: ['ignore', 'ignore', inspect ? 'pipe' : 'inherit'],
-      env: { ...process.env, PIER_LOG: 'error' },
+      // MALLOC_ARENA_MAX: as in the systemd unit.
+      env: { MALLOC_ARENA_MAX: '1', ...process.env, PIER_LOG: 'error' },
     });
     const inspector = inspect ? Inspector.of(child) : undefined;
     const kubeconfig = join(folder, 'admin.kubeconfig');

@@ -27,33 +27,43 @@ export interface WatchStart {
   readonly signal: AbortSignal;
 }
 
-/** Initial state is handed on in batches of so many events. */
-const INITIAL_BATCH = 500;
+/** Initial state is handed on in batches of about so many stored bytes: a batch is what a watch keeps while its client does not read. */
+const INITIAL_BATCH_BYTES = 32 * 1024;
 
 export async function* watchObjects(
   core: Core,
   selection: Selection,
   start: WatchStart,
 ): AsyncGenerator<StoredEvent[], void, undefined> {
-  const { signal } = start;
   const store = core.storage.storeOf(selection.resource);
-  let after = start.after;
-  if (after === undefined) {
-    const list = await listObjects(core, selection);
-    after = list.revision;
-    for (let i = 0; i < list.items.length && !signal.aborted; i += INITIAL_BATCH) {
-      yield list.items
-        .slice(i, i + INITIAL_BATCH)
-        .map((stored): StoredEvent => ({ type: 'ADDED', stored }));
-    }
-    if (start.markInitialEnd) {
-      yield [{ type: 'BOOKMARK', revision: after, initialEventsEnd: true }];
-    }
-  }
+  const after = start.after ?? (yield* currentState(core, selection, start));
   // A revision of another life of the store (a restored backup, events after a restart): list again.
   if (after > store.revision) throw expired();
-  if (signal.aborted) return;
+  if (start.signal.aborted) return;
   yield* follow(core, selection, { ...start, after });
+}
+
+/** The list is let go with this generator; what follows may live for an hour. Returns the revision of the list. */
+async function* currentState(
+  core: Core,
+  selection: Selection,
+  { signal, markInitialEnd }: WatchStart,
+): AsyncGenerator<StoredEvent[], number, undefined> {
+  const { items, revision } = await listObjects(core, selection);
+  let batch: StoredEvent[] = [];
+  let bytes = 0;
+  for (const stored of items) {
+    if (signal.aborted) return revision;
+    batch.push({ type: 'ADDED', stored });
+    bytes += stored.value.byteLength;
+    if (bytes < INITIAL_BATCH_BYTES) continue;
+    yield batch;
+    batch = [];
+    bytes = 0;
+  }
+  if (batch.length > 0) yield batch;
+  if (markInitialEnd) yield [{ type: 'BOOKMARK', revision, initialEventsEnd: true }];
+  return revision;
 }
 
 async function* follow(
