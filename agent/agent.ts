@@ -282,6 +282,8 @@ class RunningAgent {
         this.#followHostPorts();
       },
       emit: (event) => this.#reporter.podEvent(event),
+      pinnedImages: this.#config.pinnedImages,
+      emitNode: (reason, message) => this.#reporter.node(reason, message),
     });
   }
 

@@ -15,6 +15,8 @@ export interface AgentFlags {
   readonly serviceCidr: string;
   readonly clusterDomain: string;
   readonly heartbeatSeconds: number;
+  /** Names of images, with commas between them. */
+  readonly pinImages?: string;
   readonly runtime?: RuntimeName;
   readonly criSocket?: string;
   readonly dockerSocket?: string;
@@ -36,6 +38,8 @@ export interface AgentConfig {
   readonly dnsIp: string;
   readonly clusterDomain: string;
   readonly heartbeatMs: number;
+  /** Images that stay on the board whatever its disk says. */
+  readonly pinnedImages: readonly string[];
   readonly runtime: Pick<RuntimeSettings, 'name' | 'criSocket' | 'dockerSocket' | 'podman'>;
   readonly limits: typeof LIMITS;
 }
@@ -55,6 +59,8 @@ export const LIMITS = {
     parallelEngineCalls: 6,
     relistMs: 1 * MINUTE,
     volumeLookMs: 10 * SECOND,
+    /** Kubernetes: imageGCHighThresholdPercent, imageGCLowThresholdPercent, imageMinimumGCAge. */
+    images: { highPercent: 85, lowPercent: 80, ageMinMs: 2 * MINUTE, lookMs: 1 * MINUTE },
     engineRetry: { firstMs: 1 * SECOND, maxMs: 30 * SECOND },
   },
   proxy: {
@@ -136,6 +142,7 @@ export function configOf(flags: AgentFlags): AgentConfig {
     dnsIp,
     clusterDomain: flags.clusterDomain.toLowerCase(),
     heartbeatMs: flags.heartbeatSeconds * SECOND,
+    pinnedImages: (flags.pinImages ?? '').split(',').flatMap((name) => name.trim() || []),
     runtime: {
       name: flags.runtime,
       criSocket: flags.criSocket,

@@ -80,6 +80,13 @@ function program(): Command {
     )
     .addOption(
       option(
+        '--pin-images <names>',
+        'images that are never removed when the disk is full, with commas between them',
+        'PIN_IMAGES',
+      ),
+    )
+    .addOption(
+      option(
         '--runtime <name>',
         'container engine: cri (containerd, CRI-O), podman or docker (default: the one used before, else the first found)',
         'RUNTIME',

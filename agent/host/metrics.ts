@@ -231,7 +231,8 @@ export class ContainerRates {
   }
 }
 
-async function readDiskSpace(path: string): Promise<DiskSpace> {
+/** Throws what statfs(2) throws. */
+export async function readDiskSpace(path: string): Promise<DiskSpace> {
   const { blocks, bavail, bsize } = await statfs(path);
   return { totalBytes: blocks * bsize, availableBytes: bavail * bsize };
 }

@@ -12,15 +12,19 @@ import { rm } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
 import { unmountMemory } from '../host/memory-mount.ts';
+import { readDiskSpace } from '../host/metrics.ts';
 import type { BackoffLimits } from '../plan/backoff.ts';
 import { type BoardPod, podKey, stopGraceSeconds } from '../plan/board-pod.ts';
+import type { ImagesInUse } from '../plan/image-garbage.ts';
 import type { PlanLimits } from '../plan/memory.ts';
 import type { PodDirectories } from '../plan/volume-plan.ts';
+import { fullImageName } from '../runtime/image-name.ts';
 import type { Container, Runtime, Sandbox } from '../runtime/runtime.ts';
 import type { DesiredView } from '../state/desired-state.ts';
 import type { PodRecords } from '../state/pod-records.ts';
 import type { RunNotes } from '../state/run-notes.ts';
 import { type EngineView, EngineWatch } from './engine-watch.ts';
+import { ImageCollector, type ImageCollectorLimits } from './image-collector.ts';
 import { ImagePuller } from './image-puller.ts';
 import type { PodEvent } from './pod-steps.ts';
 import { type BoardFacts, type PodStatusReport, PodWorker, type WorkerHost } from './pod-worker.ts';
@@ -33,6 +37,7 @@ export interface PodLimits extends PlanLimits {
   readonly relistMs: number;
   /** How often limited volumes are measured. */
   readonly volumeLookMs: number;
+  readonly images: ImageCollectorLimits;
   readonly engineRetry: BackoffLimits;
 }
 
@@ -48,6 +53,9 @@ export interface PodManagerOptions {
   readonly directories: (uid: string) => PodDirectories;
   readonly report: (report: PodStatusReport) => void;
   readonly emit: (event: PodEvent) => void;
+  readonly pinnedImages: readonly string[];
+  /** An event of the board. */
+  readonly emitNode: (reason: string, message: string) => void;
 }
 
 interface Observed {
@@ -59,6 +67,7 @@ export class PodManager {
   readonly #options: PodManagerOptions;
   readonly #watch: EngineWatch;
   readonly #volumes: VolumeWatch;
+  readonly #images: ImageCollector;
   readonly #host: WorkerHost;
   readonly #workers = new Map<string, PodWorker>();
   /** Pods this agent found in its state or in the engine when it was started. */
@@ -91,6 +100,15 @@ export class PodManager {
       pods: () => this.#workers.values(),
       directories: options.directories,
     });
+    this.#images = new ImageCollector({
+      images: runtime.images,
+      clock,
+      log,
+      limits: limits.images,
+      diskSpace: readDiskSpace,
+      inUse: () => this.#imagesInUse(),
+      onFull: (message) => options.emitNode('FreeDiskSpaceFailed', message),
+    });
     this.#host = {
       runtime,
       clock,
@@ -122,11 +140,13 @@ export class PodManager {
     for (const uid of pods.keys()) this.#ranBefore.add(uid);
     this.#watch.start();
     this.#volumes.start();
+    this.#images.start();
   }
 
   /** Lets go of the pods; they run on. */
   async stop(): Promise<void> {
     this.#volumes.stop();
+    this.#images.stop();
     for (const worker of this.#workers.values()) worker.stop();
     await this.#watch.stop();
   }
@@ -156,6 +176,21 @@ export class PodManager {
     const live = [...this.#workers.values()].filter(({ gone }) => !gone).map(({ pod }) => pod);
     const claims = [...live, ...pods.values()].flatMap((pod) => Object.values(pod.claims ?? {}));
     return new Set(claims.flatMap((claim) => ('path' in claim ? [claim.path] : [])));
+  }
+
+  #imagesInUse(): ImagesInUse {
+    const workers = [...this.#workers.values()];
+    const containers = workers.flatMap((worker) => worker.containers);
+    const { pods } = this.#options.desired();
+    const specs = [...workers.map(({ pod }) => pod), ...pods.values()].flatMap(({ spec }) => [
+      ...(spec.initContainers ?? []),
+      ...spec.containers,
+    ]);
+    const names = [...this.#options.pinnedImages, ...specs.map(({ image = '' }) => image)];
+    return {
+      ids: new Set(containers.map(({ imageId }) => imageId)),
+      names: new Set(names.map(fullImageName)),
+    };
   }
 
   #tokens(): Map<string, number> {

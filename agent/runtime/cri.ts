@@ -11,7 +11,7 @@ import { CriEngine } from './cri/engine.ts';
 import { criEvents, type Owner } from './cri/events.ts';
 import { execute } from './cri/exec.ts';
 import { GrpcSocket } from './cri/grpc.ts';
-import { imageStatus, pullImage } from './cri/images.ts';
+import { criImages, imageStatus, pullImage } from './cri/images.ts';
 import type { ImageSettings } from './cri/import.ts';
 import { LogKeeper } from './cri/log-keeper.ts';
 import { isWithin, networkReady, prefixOf, writeNetwork } from './cri/network.ts';
@@ -28,6 +28,7 @@ import {
 import { allowNotFound, criStats } from './cri/stats.ts';
 import { criAttach, criExec, type Dial, dialTcp, type Streaming } from './cri/streaming.ts';
 import type { Decoded, Encodable, MessageTable } from './cri/wire.ts';
+import type { ImageStore } from './image-store.ts';
 import { Limiter } from './limiter.ts';
 import { readLogFile } from './log-file.ts';
 import { PodFiles, podHosts } from './pod-files.ts';
@@ -90,6 +91,7 @@ export class CriRuntime implements Runtime {
   readonly #logs: LogKeeper;
   readonly #stats: ProcessStats;
   readonly #engine: CriEngine;
+  readonly images: ImageStore;
   readonly #streaming: Streaming;
   /** Length of the pod network's prefix; known once ensureNetwork was called. */
   #prefix: number | undefined;
@@ -106,6 +108,7 @@ export class CriRuntime implements Runtime {
     this.#options = options;
     this.#grpc = new GrpcSocket(options.socketPath, options.connectMs);
     this.#engine = new CriEngine(this.#grpc, options.log);
+    this.images = criImages(this.#grpc, () => this.#engine.setup);
     this.#streaming = { grpc: this.#grpc, dial: options.dial ?? dialTcp };
     this.#hosts = new PodFiles(`${options.runDir}/hosts`);
     this.#logs = new LogKeeper({

@@ -18,6 +18,7 @@ import {
   sandboxName,
 } from './docker/spec.ts';
 import { type EngineCalls, engineAttach, engineExec } from './engine-exec.ts';
+import { engineImages } from './image-store.ts';
 import { asArray, asNumber, asObject, asText } from './json-read.ts';
 import { Limiter } from './limiter.ts';
 import { readLogFile } from './log-file.ts';
@@ -84,6 +85,7 @@ export class DockerRuntime implements Runtime {
     hangUp: (pid, id) => signalProcess(pid, id, 'SIGHUP'),
   };
   #rootDir: string | undefined;
+  readonly images = engineImages(this.#engine.call, async () => this.#rootDir);
 
   constructor(options: DockerRuntimeOptions) {
     this.#options = options;

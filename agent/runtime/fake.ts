@@ -14,6 +14,7 @@ import {
   fakeSession,
 } from './fake-exec.ts';
 import { FakeLog } from './fake-log.ts';
+import type { HeldImage, ImageStore } from './image-store.ts';
 import {
   type Container,
   type ContainerSpec,
@@ -69,6 +70,13 @@ export class FakeRuntime implements Runtime {
   readonly #sandboxes = new Map<string, Sandbox>();
   readonly #containers = new Map<string, FakeContainer>();
   readonly #images: Set<string>;
+  readonly images: ImageStore = {
+    list: async () => [...this.#images].map(heldImage),
+    remove: async ({ tags }) => {
+      for (const tag of tags) this.#images.delete(tag);
+    },
+    folder: async () => undefined,
+  };
   readonly #events = new FakeEvents();
   readonly #failures = new Map<string, Error>();
   #podCidr: string | undefined;
@@ -365,6 +373,12 @@ export class FakeRuntime implements Runtime {
 
 function imageId(image: string): string {
   return Buffer.from(image).toString('hex').padEnd(64, '0').slice(0, 64);
+}
+
+function heldImage(image: string): HeldImage {
+  const id = imageId(image);
+  const digest = `${image.replace(/:[^:/]*$/, '')}@sha256:${id}`;
+  return { id, tags: [image], digests: [digest], sizeBytes: 1024, pinned: false };
 }
 
 function realAfter(ms: number, run: () => void): () => void {

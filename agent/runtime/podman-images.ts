@@ -81,11 +81,16 @@ export async function pullImage(
   if (status === undefined) {
     throw new ImagePullError(`pull of ${image}: podman ended without the image: ${progress.words}`);
   }
+  const folder = await imageFolder(http);
+  if (folder !== undefined) await sync(folder);
+  return status;
+}
+
+/** Undefined for a podman in another mount namespace, which keeps its images where we see nothing. */
+export async function imageFolder(http: PodmanHttp): Promise<string | undefined> {
   const { graphRoot } = asObject(asObject(await http.json('GET', '/info')).store);
   const folder = asText(graphRoot);
-  // A podman in another mount namespace keeps its images where we see nothing.
-  if (folder !== undefined && existsSync(folder)) await sync(folder);
-  return status;
+  return folder !== undefined && existsSync(folder) ? folder : undefined;
 }
 
 async function followPull(

@@ -9,6 +9,7 @@ import { existsSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { readText } from '../host/read-text.ts';
 import { type EngineCalls, engineAttach, engineExec } from './engine-exec.ts';
+import { engineImages } from './image-store.ts';
 import { asArray, asObject, asText } from './json-read.ts';
 import { Limiter } from './limiter.ts';
 import { readLogFile } from './log-file.ts';
@@ -16,7 +17,13 @@ import { OciExec } from './oci-exec.ts';
 import { PodFiles, podHosts } from './pod-files.ts';
 import { type ExecCalls, executeBySession } from './podman-exec.ts';
 import { answerLines, type CallOptions, EngineHttpError, PodmanHttp } from './podman-http.ts';
-import { ensurePauseImage, imageStatus, importImage, pullImage } from './podman-images.ts';
+import {
+  ensurePauseImage,
+  imageFolder,
+  imageStatus,
+  importImage,
+  pullImage,
+} from './podman-images.ts';
 import { asKilled, findDead, insistently } from './podman-liveness.ts';
 import { ensurePodmanNetwork } from './podman-network.ts';
 import { type ExitFacts, readContainer, readEvent, readExit, readSandbox } from './podman-read.ts';
@@ -83,6 +90,7 @@ export class PodmanRuntime implements Runtime {
       if (this.#service.sharesProcesses) await signalProcess(pid, id, 'SIGHUP');
     },
   };
+  readonly images = engineImages(this.#engine.call, () => imageFolder(this.#http));
 
   constructor(options: PodmanRuntimeOptions = {}) {
     const { root, runroot, env, log } = options;

@@ -6,6 +6,7 @@
  * IPC namespaces and the pod's IP; containers live in a sandbox. All that a restarted agent must know to adopt
  * a pod is stored with the engine as labels, so that an agent that lost its own disk still finds its pods.
  */
+import type { ImageStore } from './image-store.ts';
 
 /** Labels that every sandbox and container of ours carries. */
 export const LABELS = {
@@ -240,6 +241,7 @@ export interface Runtime {
   /** SIGTERM, then SIGKILL after `graceSeconds`. No error when it is not running. */
   stopContainer(id: string, graceSeconds: number): Promise<void>;
   removeContainer(id: string): Promise<void>;
+  readonly images: ImageStore;
   imageStatus(image: string): Promise<ImageStatus | undefined>;
   /** Throws ImagePullError. Without a login the registry is asked without a name. */
   pullImage(image: string, signal: AbortSignal, login?: RegistryLogin): Promise<ImageStatus>;

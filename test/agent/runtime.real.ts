@@ -8,6 +8,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Test } from 'tap';
+import { fullImageName } from '../../agent/runtime/image-name.ts';
 import {
   type ContainerSpec,
   ImagePullError,
@@ -16,7 +17,7 @@ import {
 } from '../../agent/runtime/runtime.ts';
 import { busyboxTar } from '../support/podman.ts';
 import { REGISTRY, startRegistry } from '../support/registry.ts';
-import { containerSpec, reached, readLog, sandboxSpec } from './runtime.contract.ts';
+import { containerSpec, eventually, reached, readLog, sandboxSpec } from './runtime.contract.ts';
 
 const run = promisify(execFile);
 
@@ -41,6 +42,7 @@ export async function realRuntimeTests(t: Test, harness: RealHarness): Promise<v
   await specTests(t, harness);
   await limitTests(t, harness);
   await registryTests(t, harness);
+  await heldImageTests(t, harness);
 }
 
 export function script(
@@ -243,5 +245,28 @@ async function registryTests(t: Test, { runtime, netns, dir }: RealHarness): Pro
     t.equal(await runtime.imageStatus(image), undefined);
     t.match((await runtime.pullImage(image, signal, login)).id, /^[0-9a-f]{64}$/);
     t.ok(await runtime.imageStatus(image));
+  });
+}
+
+async function heldImageTests(
+  t: Test,
+  { runtime, image, importImage }: RealHarness,
+): Promise<void> {
+  await t.test('what the board holds is listed, and goes with its names', async (t) => {
+    const { images } = runtime;
+    const name = 'registry.invalid/spare:1';
+    const held = async () =>
+      (await images.list()).find(({ tags }) => tags.map(fullImageName).includes(name));
+    t.equal(await held(), undefined);
+    await importImage(name, ['/bin/spare']);
+    const spare = await eventually('the image is listed', held);
+    t.equal(spare.id, (await runtime.imageStatus(name))?.id);
+    t.ok(spare.sizeBytes > 0, `${spare.sizeBytes} bytes`);
+    t.ok(existsSync((await images.folder()) ?? ''), 'they lie on this machine');
+    await images.remove(spare);
+    t.equal(await held(), undefined);
+    t.equal(await runtime.imageStatus(name), undefined);
+    await images.remove(spare);
+    t.ok(await runtime.imageStatus(image), 'the others stay');
   });
 }

@@ -1,10 +1,11 @@
-/** Images through CRI: state and pull. */
+/** Images through CRI: state, pull, and what the board holds. */
 import { fullImageName, isLocalImage } from '../image-name.ts';
+import type { ImageStore } from '../image-store.ts';
 import { localImage, syncFileSystem } from '../own-disk.ts';
 import { ImagePullError, type ImageStatus, type RegistryLogin } from '../runtime.ts';
 import type { GrpcSocket } from './grpc.ts';
 import { CRI } from './proto.ts';
-import { plainId } from './read.ts';
+import { type EngineSetup, plainId } from './read.ts';
 
 /** CRI tells no progress, so a pull takes as long as the caller allows; this is only to end somewhere. */
 const PULL_MS_MAX = 6 * 3600_000;
@@ -44,4 +45,28 @@ export async function pullImage(
   }
   if (rootDir !== undefined) await syncFileSystem(rootDir);
   return status;
+}
+
+/** `remove` does not look at containers: CRI lets what runs keep its layers, but could not start it again. */
+export function criImages(
+  grpc: GrpcSocket,
+  setup: () => Pick<EngineSetup, 'rootDir' | 'sandboxImage'>,
+): ImageStore {
+  return {
+    folder: async () => setup().rootDir,
+    list: async () => {
+      const { images } = await grpc.call(CRI.listImages, {}, { isRead: true });
+      return images.map(({ id, repoTags, repoDigests, size, pinned }) => ({
+        id: plainId(id),
+        tags: repoTags,
+        digests: repoDigests,
+        sizeBytes: size,
+        // The image of sandboxes was imported here: no registry would give it again.
+        pinned: pinned || repoTags.includes(setup().sandboxImage ?? ''),
+      }));
+    },
+    remove: async ({ id }) => {
+      await grpc.call(CRI.removeImage, { image: { image: id } });
+    },
+  };
 }

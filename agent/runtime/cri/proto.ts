@@ -136,6 +136,8 @@ const image = table({
   id: [1, 'string'],
   repoTags: [2, 'strings'],
   repoDigests: [3, 'strings'],
+  size: [4, 'int'],
+  pinned: [8, 'bool'],
 });
 
 const uint64Value = table({ value: [1, 'int'] });
@@ -259,6 +261,8 @@ export const CRI = {
     type: [2, 'int'],
   }),
   imageStatus: method(`${IMAGES}/ImageStatus`, { image: [1, imageSpec] }, { image: [1, image] }),
+  listImages: method(`${IMAGES}/ListImages`, nothing, { images: [1, [image]] }),
+  removeImage: method(`${IMAGES}/RemoveImage`, { image: [1, imageSpec] }, nothing),
   pullImage: method(
     `${IMAGES}/PullImage`,
     { image: [1, imageSpec], auth: [2, { username: [1, 'string'], password: [2, 'string'] }] },

@@ -25,6 +25,7 @@ export const LIMITS = {
   parallelEngineCalls: 4,
   relistMs: 60_000,
   volumeLookMs: 20,
+  images: { highPercent: 85, lowPercent: 80, ageMinMs: 0, lookMs: 60_000 },
   engineRetry: { firstMs: 10, maxMs: 20 },
 };
 
@@ -104,6 +105,8 @@ export class Board {
       }),
       report: (report) => this.reports.push(report),
       emit: (event) => this.events.push(event),
+      pinnedImages: [],
+      emitNode: () => {},
     });
     this.#manager.start();
     return this.#manager;
