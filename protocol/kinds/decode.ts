@@ -4,7 +4,7 @@
  *
  * As the API server does, through Go's structs:
  * - null is the same as absent, and so is the zero value of a field that is no pointer (`restartPolicy: ""`,
- *   `tolerations: []`), unless the field is required;
+ *   `tolerations: []`), unless the field is required or in `EMPTY_DIFFERS`;
  * - a required field that is no pointer gets its zero value when it is absent (so the interfaces in types.ts
  *   tell the truth; validation refuses what must not be empty);
  * - quantities and times come out in canonical form; JSON numbers are taken for quantities;
@@ -35,6 +35,11 @@ export interface Decoded<T> {
 }
 
 type JsonObject = Record<string, unknown>;
+
+/** Lists, as MESSAGE.FIELD, that get a default when they are absent and not when they are empty. */
+const EMPTY_DIFFERS: ReadonlySet<string> = new Set([
+  'io.k8s.api.autoscaling.v2.HPAScalingRules.policies',
+]);
 
 /** Decodes the JSON value of a message, as `io.k8s.api.core.v1.Pod`. T is the interface of that message. */
 export function decodeObject<T>(
@@ -128,7 +133,8 @@ class Decoder {
       const decoded = this.#within(name, struct, () =>
         field === undefined ? this.#reportUnknown() : this.#field(field, value),
       );
-      if (field === undefined || decoded === undefined || isDroppedZero(field, decoded)) continue;
+      if (field === undefined || decoded === undefined) continue;
+      if (isDroppedZero(field, decoded) && !EMPTY_DIFFERS.has(`${spec.name}.${name}`)) continue;
       found.set(name, decoded);
     }
     const result: JsonObject = {};

@@ -98,6 +98,14 @@ t.test('horizontal pod autoscaler', async (t) => {
         `${down}.policies[0].periodSeconds: Invalid value: 1801: must be less than or equal to 1800`,
       ],
       [
+        rules('{policies: []}'),
+        `${down}.policies: Required value: must specify at least one Policy`,
+      ],
+      [
+        autoscaler('behavior: {scaleUp: {policies: []}}'),
+        'spec.behavior.scaleUp.policies: Required value: must specify at least one Policy',
+      ],
+      [
         rules('{tolerance: "-1"}'),
         `${down}.tolerance: Invalid value: "-1": must be greater than or equal to 0`,
       ],
@@ -110,6 +118,11 @@ t.test('horizontal pod autoscaler', async (t) => {
       'spec.scaleTargetRef.name: Required value',
     ]);
     t.strictSame(errorsOf(KIND, autoscaler()), []);
+    t.strictSame(
+      errorsOf(KIND, rules('{policies: null}')),
+      [],
+      'only what is absent gets a default',
+    );
     const pods =
       '{type: Pods, pods: {metric: {name: rps}, target: {type: AverageValue, averageValue: 1k}}}';
     t.match(warningsOf(KIND, autoscaler(`metrics: [${pods}]`)), [/measure metrics of type Pods/]);
@@ -189,6 +202,7 @@ t.test('horizontal pod autoscaler', async (t) => {
         metadata: { annotations: { [`autoscaling.alpha.kubernetes.io/${name}`]: text } },
       }).map(({ field, message }) => `${field}: ${message}`);
     t.match(annotated('metrics', '['), [/annotations\[autoscaling\.alpha.*must be JSON$/]);
+    t.match(annotated('behavior', '{"scaleUp":{"policies":[]}}'), [/at least one Policy/]);
     t.match(annotated('behavior', '{"up":1}'), [/unknown field "spec\.behavior\.up"/]);
     t.match(annotated('metrics', '[{"type":"Pods"}]'), [/must populate information/]);
     const bare = view.toStored({ ...v1, metadata: {}, spec: { ...v1.spec, minReplicas: 2 } });
