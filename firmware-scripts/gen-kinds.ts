@@ -21,7 +21,7 @@ const SOURCE_DIR = 'usr/share/gocode/src';
 const GROUPS = [
   ...['core/v1', 'apps/v1', 'batch/v1', 'autoscaling/v2', 'policy/v1', 'networking/v1'],
   ...['coordination/v1', 'discovery/v1', 'authentication/v1', 'authorization/v1', 'rbac/v1'],
-  ...['storage/v1', 'scheduling/v1', 'node/v1', 'events/v1', 'autoscaling/v1'],
+  ...['storage/v1', 'scheduling/v1', 'node/v1', 'events/v1', 'autoscaling/v1', 'certificates/v1'],
 ];
 
 /** Kinds of meta/v1 that are sent as bodies in any group. */

@@ -30,7 +30,7 @@ import { DEFAULT_LIFECYCLE_OPTIONS } from './controllers/node-lifecycle.ts';
 import { startFleet } from './fleet/fleet.ts';
 import { collectGarbage } from './garbage.ts';
 import { SharedInformers } from './informer/shared.ts';
-import { ensurePki, type Pki, writeKubeconfig } from './pki/pki.ts';
+import { ensurePki, type Pki, requestSigner, writeKubeconfig } from './pki/pki.ts';
 import { writePrivateFile } from './pki/private-file.ts';
 import { ensureServiceAccountKey } from './pki/service-account-key.ts';
 import { DEFAULT_PROFILES, Scheduler } from './scheduler/scheduler.ts';
@@ -165,6 +165,7 @@ async function assemble({ config, log, registry, pki, closers, store }: Parts): 
     log,
     informers,
     metrics: fleet.metrics,
+    signRequest: requestSigner(pki, clock),
     options: {
       lifecycle: {
         ...DEFAULT_LIFECYCLE_OPTIONS,

@@ -6,6 +6,7 @@ import type { KubeObject } from '../../protocol/kinds/meta.ts';
 import { ApiError, qualifiedResource } from '../../protocol/status.ts';
 import type { User } from './client.ts';
 import type { Core } from './core.ts';
+import type { StatusPart } from './kind.ts';
 import type { Resource } from './resources.ts';
 
 export interface AdmissionRequest {
@@ -20,12 +21,14 @@ export interface AdmissionRequest {
   readonly previous?: KubeObject;
 }
 
-/** All methods throw `ApiError` to refuse. None is asked about writes of a status or of finalizers. */
+/** All methods throw `ApiError` to refuse. Only `reviewPart` is asked about writes of a status, none about those of finalizers. */
 export interface AdmissionPlugin {
   /** Before the validation of a create, in place. */
   mutate?(core: Core, request: AdmissionRequest): Promise<void>;
   /** After validation. */
   review?(core: Core, request: AdmissionRequest): Promise<void>;
+  /** After the validation of a write of the status or of a part of it. */
+  reviewPart?(core: Core, request: AdmissionRequest, part: StatusPart): Promise<void>;
   /** Around the write itself, for what must not change between the check and the write. */
   guard?<T>(core: Core, request: AdmissionRequest, write: () => Promise<T>): Promise<T>;
 }
@@ -36,6 +39,14 @@ export async function mutateByAdmission(core: Core, request: AdmissionRequest): 
 
 export async function reviewByAdmission(core: Core, request: AdmissionRequest): Promise<void> {
   for (const plugin of core.admission) await plugin.review?.(core, request);
+}
+
+export async function reviewPartByAdmission(
+  core: Core,
+  request: AdmissionRequest,
+  part: StatusPart,
+): Promise<void> {
+  for (const plugin of core.admission) await plugin.reviewPart?.(core, request, part);
 }
 
 export function guardByAdmission<T>(

@@ -126,5 +126,6 @@ export const RESOURCES = {
   roleBindings: id('rbac.authorization.k8s.io', 'v1', 'rolebindings'),
   clusterRoles: id('rbac.authorization.k8s.io', 'v1', 'clusterroles'),
   clusterRoleBindings: id('rbac.authorization.k8s.io', 'v1', 'clusterrolebindings'),
+  certificateSigningRequests: id('certificates.k8s.io', 'v1', 'certificatesigningrequests'),
   cronJobs: id('batch', 'v1', 'cronjobs'),
 } as const;

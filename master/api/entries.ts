@@ -74,6 +74,7 @@ function moduleEntries(module: KindModule): ApiEntry[] {
   const { shortNames, categories } = module;
   const entries: ApiEntry[] = [{ ...base, name: plural, singular, verbs, shortNames, categories }];
   if (subresources.status === true) entries.push(part('status', PART_VERBS));
+  if (subresources.approval === true) entries.push(part('approval', PART_VERBS));
   if (subresources.scale === true) {
     const from = { group: SCALE_KIND.group, version: SCALE_KIND.version };
     entries.push(part('scale', PART_VERBS, { kind: 'Scale', from }));

@@ -39,6 +39,9 @@ export interface View<T> {
   toStored(object: T): KubeObject;
 }
 
+/** What of an object is written apart from the rest, and is (a part of) its status. */
+export type StatusPart = 'status' | 'approval';
+
 export interface KindModule<T extends KubeObject = KubeObject> {
   readonly group: string;
   readonly version: string;
@@ -54,6 +57,7 @@ export interface KindModule<T extends KubeObject = KubeObject> {
   readonly storage: 'durable' | 'memory';
   readonly subresources: {
     readonly status?: true;
+    readonly approval?: true;
     readonly scale?: true;
   };
   /** The kind is another form of the objects of this one: they are stored once, in that kind's form. */
@@ -64,6 +68,8 @@ export interface KindModule<T extends KubeObject = KubeObject> {
   prepareForCreate?(object: T, context: AdmissionContext): void;
   /** Before an update of the main resource: keeps what only the server sets. In place on `next`. */
   prepareForUpdate?(next: T, previous: T, context: AdmissionContext): void;
+  /** Before a write of the status or a part of it: keeps what that part may not change. In place on `next`. */
+  preparePart?(next: T, previous: T, part: StatusPart, nowMs: number): void;
   /** After the object is gone from the store: give back what `prepareForCreate` allocated. */
   release?(
     object: T,
@@ -78,6 +84,7 @@ export interface KindModule<T extends KubeObject = KubeObject> {
   /** What only a new object must satisfy. */
   validateCreate?(object: T): FieldError[];
   validateUpdate?(next: T, previous: T): FieldError[];
+  validatePart?(next: T, previous: T, part: StatusPart): FieldError[];
   /** What is stored but not honoured yet, by field path: sent as Warning headers, never silently ignored. */
   warnings?(object: T): string[];
   /** Does this update change the desired state (then metadata.generation rises)? Default: anything but metadata and status. */

@@ -17,6 +17,7 @@ import type { AdmissionPlugin } from './admission.ts';
 import { ServiceAllocator } from './allocator.ts';
 import { AccountTokens } from './authn/account-tokens.ts';
 import { type Authorizer, createAuthorizer, forbiddenResource } from './authorizer.ts';
+import { certificateRules } from './certificate-admission.ts';
 import { type DeleteOptions, type ListOptions, RESOURCES, type User } from './client.ts';
 import { type Core, ObjectStorage, type Randomness, type WriteOptions } from './core.ts';
 import { createObject } from './create.ts';
@@ -68,7 +69,7 @@ export interface ObjectPath {
 export interface UpdateOptions extends WriteOptions {
   /** 'update' or 'patch': what is authorized. */
   readonly verb: 'update' | 'patch';
-  /** As authorized: '' for the object itself, 'status', 'scale', 'finalize'. */
+  /** As authorized: '' for the object itself, 'status', 'approval', 'scale', 'finalize'. */
   readonly subresource: string;
   readonly part: WritePart;
   readonly triesMax?: number;
@@ -111,6 +112,7 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
     runtimeClasses(new Kept(core, RESOURCES.runtimeClasses)),
     limitRanger(new Kept(core, RESOURCES.limitRanges)),
     escalationCheck(registry.policy, registry.authorizer),
+    certificateRules(registry.authorizer),
     quotaGuard(new Kept(core, RESOURCES.resourceQuotas)),
   );
   return registry;
@@ -222,7 +224,8 @@ export class Registry {
   ): Promise<Stored> {
     const { verb, subresource, part, triesMax } = options;
     await this.authorize(user, verb, path, { subresource });
-    if (part === 'status' && path.resource.module.subresources.status !== true) {
+    const { subresources } = path.resource.module;
+    if ((part === 'status' || part === 'approval') && subresources[part] !== true) {
       throw noSuchResource();
     }
     return updateObject(

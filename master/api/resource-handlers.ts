@@ -106,9 +106,10 @@ async function handleSubresource(
   const { verb, subresource } = route;
   const writes = verb === 'update' || verb === 'patch';
   const isPods = module.group === '' && module.plural === 'pods';
-  if (subresource === 'status' && module.subresources.status === true) {
+  const isStatusPart = subresource === 'status' || subresource === 'approval';
+  if (isStatusPart && module.subresources[subresource] === true) {
     if (verb === 'get') {
-      const stored = await registry.get(request.user, path, 'status');
+      const stored = await registry.get(request.user, path, subresource);
       return sendAny(request, 200, stored, registry);
     }
     if (writes) return write(request, route, path, registry);
@@ -241,7 +242,7 @@ async function create(request: ApiRequest, path: ObjectPath, registry: Registry)
   sendAny(request, 201, stored, registry);
 }
 
-/** PUT and PATCH of the object, its status, or a namespace's finalizers. */
+/** PUT and PATCH of the object, its status, its approval, or a namespace's finalizers. */
 async function write(
   request: ApiRequest,
   route: ResourceRoute,
@@ -266,7 +267,8 @@ async function write(
 }
 
 function partOf(subresource: string): WritePart {
-  return subresource === 'status' || subresource === 'finalize' ? subresource : 'main';
+  const parts: readonly WritePart[] = ['status', 'approval', 'finalize'];
+  return parts.find((part) => part === subresource) ?? 'main';
 }
 
 async function changeOf(

@@ -3,13 +3,14 @@
  * state (Kubernetes: GuaranteedUpdate). A change that changes nothing costs no write and keeps the revision.
  */
 import type { KubeObject } from '../../protocol/kinds/meta.ts';
-import { badRequest, conflict, invalid, notFound } from '../../protocol/status.ts';
-import { guardByAdmission, reviewByAdmission } from './admission.ts';
+import { badRequest, conflict, type FieldError, invalid, notFound } from '../../protocol/status.ts';
+import { guardByAdmission, reviewByAdmission, reviewPartByAdmission } from './admission.ts';
 import { ServiceAllocator } from './allocator.ts';
 import type { User } from './client.ts';
 import type { Core, WriteOptions } from './core.ts';
 import { allocationRefused } from './create.ts';
 import { deepEqual } from './equal.ts';
+import type { KindModule, StatusPart } from './kind.ts';
 import { parseRevision } from './list.ts';
 import { isNamespace, namespaceFinalizers, withFinalizers } from './namespaces.ts';
 import type { Resource } from './resources.ts';
@@ -17,7 +18,7 @@ import { foldStringData } from './secret-data.ts';
 import { encodeStored, metaOf, type Stored } from './stored.ts';
 
 /** Which part of the object a write may change. */
-export type WritePart = 'main' | 'status' | 'finalize';
+export type WritePart = 'main' | StatusPart | 'finalize';
 
 export interface UpdateRequest {
   readonly user: User;
@@ -73,16 +74,15 @@ async function tryUpdate(
     const { user, namespace } = request;
     const target = { user, resource, namespace, name };
     const admission = { operation: 'UPDATE', ...target, object: next, previous } as const;
-    const admitted = request.part === 'main';
-    const errors = module.validate(next);
-    if (request.part === 'main') errors.push(...newFinalizerErrors(next, previous));
-    const more = request.part === 'main' ? (module.validateUpdate?.(next, previous) ?? []) : [];
-    if (errors.length + more.length > 0) {
-      throw invalid(module.group, module.kind, name, [...errors, ...more]);
-    }
+    const { part } = request;
+    const admitted = part === 'main';
+    const errors = [...module.validate(next), ...changeErrors(module, next, previous, part)];
+    if (errors.length > 0) throw invalid(module.group, module.kind, name, errors);
     if (admitted) {
       await reviewByAdmission(core, admission);
       for (const text of module.warnings?.(next) ?? []) options.warn?.(text);
+    } else if (part !== 'finalize') {
+      await reviewPartByAdmission(core, admission, part);
     }
     if (deepEqual(withoutRevision(next), withoutRevision(previous))) {
       reservation.rollback();
@@ -108,6 +108,20 @@ async function tryUpdate(
     reservation.rollback();
     throw allocationRefused(error, resource, name);
   }
+}
+
+function changeErrors(
+  module: KindModule,
+  next: KubeObject,
+  previous: KubeObject,
+  part: WritePart,
+): FieldError[] {
+  if (part === 'finalize') return [];
+  if (part !== 'main') return module.validatePart?.(next, previous, part) ?? [];
+  return [
+    ...newFinalizerErrors(next, previous),
+    ...(module.validateUpdate?.(next, previous) ?? []),
+  ];
 }
 
 /** The object that was sent must be the one of the path, and the one that is there. */
@@ -150,7 +164,11 @@ function prepare(
   const { module } = request.resource;
   switch (request.part) {
     case 'status':
-      return withStatus(sent, previous, request.resource);
+    case 'approval': {
+      const next = withStatus(sent, previous, request.resource);
+      module.preparePart?.(next, previous, request.part, core.clock.wallMs());
+      return next;
+    }
     case 'finalize':
       return withFinalizers(previous, namespaceFinalizers(sent));
     case 'main': {

@@ -9,6 +9,7 @@ import type { MetricsSource } from '../api/metrics.ts';
 import { SharedInformers } from '../informer/shared.ts';
 import { systemTimers, type Timers } from '../informer/timers.ts';
 import { namespaceAccessController, roleAggregationController } from './access-controllers.ts';
+import { certificateController, type SignRequest } from './certificates.ts';
 import {
   ingressStatusController,
   loadBalancerController,
@@ -100,6 +101,8 @@ export interface ControllersConfig {
   readonly timers?: Timers;
   /** What pods use, for autoscalers; without it they say that there are no metrics. */
   readonly metrics?: MetricsSource;
+  /** Signs client certificates; without it approved requests for them wait. */
+  readonly signRequest?: SignRequest;
   /** Makes the ends of events' names. */
   readonly nextEventId?: () => string;
 }
@@ -141,6 +144,7 @@ export function startControllers(config: ControllersConfig): RunningControllers 
     roleAggregationController(informers, client),
     quotaController(informers, client, options.namespacedResources),
     volumeController(informers, client),
+    certificateController(informers, config.signRequest),
   ];
   const started = controllers.map((controller) => {
     const part = log.child({ part: controller.name });

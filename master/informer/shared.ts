@@ -6,6 +6,7 @@
 import type { Logger } from 'pino';
 import type { KubeObject } from '../../protocol/kinds/meta.ts';
 import type {
+  CertificateSigningRequest,
   ControllerRevision,
   CronJob,
   DaemonSet,
@@ -76,6 +77,7 @@ export class SharedInformers {
   readonly horizontalPodAutoscalers: Informer<HorizontalPodAutoscaler>;
   readonly ingresses: Informer<Ingress>;
   readonly ingressClasses: Informer<IngressClass>;
+  readonly certificateSigningRequests: Informer<CertificateSigningRequest>;
   readonly #metadata = new Map<string, Informer<KubeObject>>();
   readonly #source: InformerSource;
   #started = false;
@@ -121,6 +123,10 @@ export class SharedInformers {
     );
     this.ingresses = make<Ingress>(RESOURCES.ingresses, common);
     this.ingressClasses = make<IngressClass>(RESOURCES.ingressClasses, {});
+    this.certificateSigningRequests = make<CertificateSigningRequest>(
+      RESOURCES.certificateSigningRequests,
+      {},
+    );
   }
 
   /**
@@ -176,6 +182,7 @@ export class SharedInformers {
       this.horizontalPodAutoscalers,
       this.ingresses,
       this.ingressClasses,
+      this.certificateSigningRequests,
       ...this.#metadata.values(),
     ];
   }

@@ -8,7 +8,7 @@
 import { webcrypto } from 'node:crypto';
 import { loadX509 } from './x509-library.ts';
 
-const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
+export const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 const NOT_BEFORE = new Date(0);
 /** RFC 5280, 4.1.2.5: 99991231235959Z says "no well-defined expiration date". */
 const NOT_AFTER = new Date('9999-12-31T23:59:59Z');
@@ -119,7 +119,8 @@ async function exportPrivateKey(key: webcrypto.CryptoKey): Promise<string> {
   return `-----BEGIN PRIVATE KEY-----\n${lines.join('\n')}\n-----END PRIVATE KEY-----\n`;
 }
 
-async function importKeys(pem: string): Promise<webcrypto.CryptoKeyPair> {
+/** Of a P-256 key in PEM. */
+export async function importKeys(pem: string): Promise<webcrypto.CryptoKeyPair> {
   const { createPrivateKey, createPublicKey } = await import('node:crypto');
   const key = createPrivateKey(pem);
   const pkcs8 = key.export({ type: 'pkcs8', format: 'der' });
@@ -130,7 +131,7 @@ async function importKeys(pem: string): Promise<webcrypto.CryptoKeyPair> {
   };
 }
 
-function serialNumber(random: RandomBytes): string {
+export function serialNumber(random: RandomBytes): string {
   const bytes = Uint8Array.from(random(SERIAL_BYTES));
   // RFC 5280, 4.1.2.2: positive, at most 20 octets; the first octet also must not be zero.
   bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;

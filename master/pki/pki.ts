@@ -13,11 +13,13 @@ import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
 import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { dirname, join } from 'node:path';
+import type { Clock } from '../../protocol/clock.ts';
 import {
   type BoardCredentials,
   MASTER_SERVER_NAME,
   MESSAGE_VERSION,
 } from '../../protocol/messages.ts';
+import { type SigningOrder, signClientCertificate } from './certificate-requests.ts';
 import {
   type Identity,
   issueLeaf,
@@ -126,13 +128,19 @@ export async function issueClientCertificate(
   commonName: string,
   organizations: readonly string[],
 ): Promise<Identity> {
-  const authority = checkAuthority(
-    pki.dir,
-    pki.caCertificate,
-    await readIfPresent(join(pki.dir, 'ca.key')),
-  );
   const request = { commonName, organizations, usage: 'client' } as const;
-  return issueLeaf(authority, request, { random: pki.random });
+  return issueLeaf(await readAuthority(pki), request, { random: pki.random });
+}
+
+/** Signs what others ask for, for the API's clients, with the master's own authority. */
+export function requestSigner(pki: Pki, clock: Clock): (order: SigningOrder) => Promise<string> {
+  return async (order) =>
+    signClientCertificate(await readAuthority(pki), order, clock.wallMs(), pki.random);
+}
+
+/** The authority with its key, read each time: no key stays in memory for longer than it is needed. */
+async function readAuthority({ dir, caCertificate }: Pki): Promise<Identity> {
+  return checkAuthority(dir, caCertificate, await readIfPresent(join(dir, 'ca.key')));
 }
 
 /** Writes a kubeconfig (0600) for `identity`. `server`: https://host:port of the API. */

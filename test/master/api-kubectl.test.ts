@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { writeKubeconfig } from '../../master/pki/pki.ts';
 import { type CommandResult, findKubectl, runCommand } from '../support/kubectl.ts';
+import { base64, makeRequest, startSigning } from '../support/signing-request.ts';
 import { type Fixture, startApi } from './api-fixture.ts';
 
 interface Place {
@@ -183,6 +184,49 @@ async function autoscalers(t: Test, { api, ok, run }: Place): Promise<void> {
   t.match(await ok('get', 'endpointslices'), /^kubernetes +IPv4 +6443 +192\.0\.2\.1 /m);
 }
 
+/** As the page "Issue a Certificate for a Kubernetes API Client Using A CertificateSigningRequest" of Kubernetes. */
+async function certificates(t: Test, { api, ok, run, file }: Place): Promise<void> {
+  await startSigning(t, api.client, api.pki);
+  const { request, privateKey } = await makeRequest('myuser', ['people']);
+  const manifest = (name: string, signerName: string) => `apiVersion: certificates.k8s.io/v1
+kind: CertificateSigningRequest
+metadata: {name: ${name}}
+spec:
+  request: ${base64(request)}
+  signerName: ${signerName}
+  expirationSeconds: 86400
+  usages: [client auth]
+---
+`;
+  const signer = 'kubernetes.io/kube-apiserver-client';
+  const both = manifest('myuser', signer) + manifest('other', 'example.com/any');
+  await ok('apply', '-f', await file('requests.yaml', both));
+  const shown = await ok('get', 'csr');
+  t.match(shown, /^NAME +AGE +SIGNERNAME +REQUESTOR +REQUESTEDDURATION +CONDITION$/m);
+  t.match(shown, /^myuser +\S+ +kubernetes\.io\/kube-apiserver-client +pier-admin +24h +Pending$/m);
+  t.match(await ok('certificate', 'approve', 'myuser'), /\/myuser approved/);
+  t.match(await ok('certificate', 'deny', 'other'), /\/other denied/);
+  await ok('wait', '--for=jsonpath={.status.certificate}', 'csr/myuser', '--timeout=30s');
+  t.match(await ok('get', 'csr', 'myuser'), / Approved,Issued$/m);
+  t.match(await ok('get', 'csr', 'other'), / Denied$/m);
+  t.match((await run('certificate', 'approve', 'other')).stderr, /already Denied/);
+  t.match(await ok('describe', 'csr', 'myuser'), /^Status: +Approved,Issued$/m);
+
+  const pem = await ok('get', 'csr', 'myuser', '-o', 'jsonpath={.status.certificate}');
+  const paths = [
+    `--client-certificate=${await file('myuser.crt', Buffer.from(pem, 'base64').toString())}`,
+    `--client-key=${await file('myuser.key', privateKey)}`,
+  ];
+  await ok('config', 'set-credentials', 'myuser', ...paths, '--embed-certs=true');
+  await ok('config', 'set-context', 'myuser', '--cluster=pier', '--user=myuser');
+  const me = ['--context=myuser'];
+  t.match(await ok(...me, 'auth', 'whoami'), /^Groups +\[people system:authenticated\]$/m);
+  t.match((await run(...me, 'get', 'secrets')).stderr, /User "myuser" cannot list/);
+  await ok('create', 'rolebinding', 'myuser', '--clusterrole=view', '--user=myuser');
+  t.match((await run(...me, 'get', 'configmaps')).code, 0);
+  await ok('delete', 'csr', 'myuser', 'other');
+}
+
 async function schemas(t: Test, { api, ok, run, file }: Place): Promise<void> {
   const deployment = await ok('explain', 'deployments', '--recursive');
   t.match(deployment, /^GROUP: +apps\nKIND: +Deployment\nVERSION: +v1\n/);
@@ -227,6 +271,7 @@ for (const version of ['current', '1.32'] as const) {
     await t.test('kinds that are only stored', (t) => plainKinds(t, place));
     await t.test('claims, volumes and their classes', (t) => storage(t, place));
     await t.test('autoscalers in both versions', (t) => autoscalers(t, place));
+    await t.test('certificates', (t) => certificates(t, place));
   });
 }
 

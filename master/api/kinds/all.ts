@@ -1,5 +1,6 @@
 /** The kinds that this server has. A kind that nothing acts on yet is not in the list: to accept it would be a lie. */
 import type { KindModule } from '../kind.ts';
+import { CERTIFICATE_SIGNING_REQUEST } from './certificate-signing-request.ts';
 import { CONFIG_MAP } from './config-map.ts';
 import { CONTROLLER_REVISION } from './controller-revision.ts';
 import { CRON_JOB } from './cron-job.ts';
@@ -63,6 +64,7 @@ export const KIND_MODULES: readonly KindModule[] = [
   HORIZONTAL_POD_AUTOSCALER_V1,
   CRON_JOB,
   JOB,
+  CERTIFICATE_SIGNING_REQUEST,
   LEASE,
   ENDPOINT_SLICE,
   EVENT_V1,

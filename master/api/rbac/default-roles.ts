@@ -101,6 +101,17 @@ const BASIC_USER: PolicyRule[] = [
   on(['create'], 'authorization.k8s.io', ['selfsubjectaccessreviews', 'selfsubjectrulesreviews']),
   on(['create'], 'authentication.k8s.io', ['selfsubjectreviews']),
 ];
+/** Whose requests somebody else than an administrator may be allowed to approve. */
+const SIGNERS = ['kube-apiserver-client', 'kube-apiserver-client-kubelet', 'kubelet-serving'];
+const approverRole = (signer: string) =>
+  role(`system:certificates.k8s.io:${signer}-approver`, [
+    {
+      verbs: ['approve'],
+      apiGroups: ['certificates.k8s.io'],
+      resources: ['signers'],
+      resourceNames: [`kubernetes.io/${signer}`],
+    },
+  ]);
 const ALL: PolicyRule[] = [on(['*'], '*', ['*']), { verbs: ['*'], nonResourceURLs: ['*'] }];
 
 const role = (name: string, rules: PolicyRule[], labels: Record<string, string> = {}) => ({
@@ -131,6 +142,7 @@ export const DEFAULT_CLUSTER_ROLES: readonly ClusterRole[] = [
   aggregated('edit', 'admin'),
   aggregated('admin', undefined),
   role('system:basic-user', BASIC_USER),
+  ...SIGNERS.map(approverRole),
   role('system:discovery', DISCOVERY),
   role('system:public-info-viewer', PUBLIC_INFO),
   role('system:service-account-issuer-discovery', ISSUER),

@@ -471,6 +471,12 @@ HorizontalPodAutoscalerStatus;observedGeneration 1 *l;lastScaleTime 2 *t;current
 Scale k;metadata 1 m0.ObjectMeta;spec 2 mScaleSpec;status 3 mScaleStatus
 ScaleSpec;replicas 1 i D0
 ScaleStatus;replicas 1 i !;selector 2 s
+#io.k8s.api.certificates.v1 certificates.k8s.io v1
+CertificateSigningRequest k;metadata 1 m0.ObjectMeta;spec 2 mCertificateSigningRequestSpec !;status 3 mCertificateSigningRequestStatus
+CertificateSigningRequestCondition;type 1 s !;status 6 s !;reason 2 s;message 3 s;lastUpdateTime 4 t;lastTransitionTime 5 t
+CertificateSigningRequestList k;metadata 1 m0.ListMeta;items 2 [mCertificateSigningRequest !
+CertificateSigningRequestSpec;request 1 y !;signerName 7 s !;expirationSeconds 8 *i;usages 5 [s Latomic;username 2 s;uid 3 s;groups 4 [s Latomic;extra 6 {eExtraValue
+CertificateSigningRequestStatus;conditions 1 [mCertificateSigningRequestCondition Lmap Ktype;certificate 2 y
 #io.k8s.metrics.pkg.apis.metrics.v1beta1 metrics.k8s.io v1beta1
 ContainerMetrics;name 1 s !;usage 2 {q !
 NodeMetrics k;metadata 1 m0.ObjectMeta;timestamp 2 t !;window 3 n !;usage 4 {q !

@@ -3263,6 +3263,44 @@ export interface ScaleStatus {
   selector?: string;
 }
 
+export interface CertificateSigningRequest extends KubeObject {
+  metadata?: ObjectMeta;
+  spec: CertificateSigningRequestSpec;
+  status?: CertificateSigningRequestStatus;
+}
+
+export interface CertificateSigningRequestCondition {
+  type: string;
+  status: string;
+  reason?: string;
+  message?: string;
+  lastUpdateTime?: Time;
+  lastTransitionTime?: Time;
+}
+
+export interface CertificateSigningRequestList {
+  apiVersion?: string;
+  kind?: string;
+  metadata?: ListMeta;
+  items: CertificateSigningRequest[];
+}
+
+export interface CertificateSigningRequestSpec {
+  request: string;
+  signerName: string;
+  expirationSeconds?: number;
+  usages?: string[];
+  username?: string;
+  uid?: string;
+  groups?: string[];
+  extra?: Record<string, string[]>;
+}
+
+export interface CertificateSigningRequestStatus {
+  conditions?: CertificateSigningRequestCondition[];
+  certificate?: string;
+}
+
 export interface ContainerMetrics {
   name: string;
   usage: Record<string, Quantity>;
