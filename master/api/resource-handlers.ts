@@ -29,7 +29,7 @@ import { isStreamPart } from './streams/options.ts';
 import { bind, evict, writeScale } from './subresource-handlers.ts';
 import { includeObject, sendTransformedList, sendTransformedObject } from './table.ts';
 import { PATCH_TRIES, type WritePart } from './update.ts';
-import { streamWatch, type WatchLimits } from './watch-stream.ts';
+import { streamWatch, type WatchLimits, type WatchRequest } from './watch-stream.ts';
 
 export interface HandlerContext {
   readonly registry: Registry;
@@ -59,10 +59,8 @@ export async function handleResource(
   resource: Resource,
   context: HandlerContext,
 ): Promise<void> {
-  const { module } = resource;
   const { namespace, name, subresource } = route;
-  if (!module.namespaced && namespace !== '') throw noSuchResource();
-  if (module.namespaced && namespace === '' && name !== '') throw noSuchResource();
+  checkPlace(route, resource);
   const path = { resource, namespace, name };
   if (subresource !== '') return handleSubresource(request, route, path, context);
   const { registry } = context;
@@ -72,13 +70,7 @@ export async function handleResource(
     case 'list':
       return list(request, path, registry);
     case 'watch':
-      return streamWatch(request, {
-        ...context,
-        resource,
-        options: listOptions(request.query, namespace),
-        form: negotiate(request.message.headers.accept, OBJECT_OFFERS),
-        limits: context.watchLimits,
-      });
+      return streamWatch(request, watchOf(request, route, resource, context));
     case 'create':
       return create(request, path, registry);
     case 'update':
@@ -93,6 +85,24 @@ export async function handleResource(
       return never;
     }
   }
+}
+
+function checkPlace({ namespace, name }: ResourceRoute, { module }: Resource): void {
+  if (!module.namespaced && namespace !== '') throw noSuchResource();
+  if (module.namespaced && namespace === '' && name !== '') throw noSuchResource();
+}
+
+/** What a GET with `watch=1` asks for. Throws `ApiError` for a place or a form that there is not. */
+export function watchOf(
+  { message, query, user }: Pick<ApiRequest, 'message' | 'query' | 'user'>,
+  route: ResourceRoute,
+  resource: Resource,
+  { registry, watchLimits, stopping }: Omit<HandlerContext, 'logs'>,
+): WatchRequest {
+  checkPlace(route, resource);
+  const options = listOptions(query, route.namespace);
+  const form = negotiate(message.headers.accept, OBJECT_OFFERS);
+  return { user, query, registry, resource, options, form, limits: watchLimits, stopping };
 }
 
 async function handleSubresource(

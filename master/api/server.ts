@@ -15,8 +15,10 @@ import { type ApiRequest, asApiError, sendError } from './answers.ts';
 import { Authenticator } from './authn/authenticator.ts';
 import type { User } from './client.ts';
 import { Dispatcher, type DispatcherOptions } from './dispatcher.ts';
+import { refuseUpgrade } from './streams/handshake.ts';
 import type { StreamSource } from './streams/source.ts';
-import { refuseUpgrade, StreamUpgrades } from './streams/upgrades.ts';
+import { StreamUpgrades } from './streams/upgrades.ts';
+import { DEFAULT_WATCH_LIMITS } from './watch-stream.ts';
 
 export interface ApiServerOptions extends DispatcherOptions {
   readonly tls: {
@@ -78,6 +80,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
   const streams = new StreamUpgrades({
     registry: options.registry,
     source: options.streams,
+    watchLimits: { ...DEFAULT_WATCH_LIMITS, ...options.watchLimits },
     log,
     stopping: stopping.signal,
   });

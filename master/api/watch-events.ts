@@ -78,10 +78,8 @@ export class EventEncoder {
     this.#context = context;
   }
 
-  encode(events: readonly StoredEvent[]): Buffer {
-    const parts = events.map((event) => this.#event(event));
-    const [only] = parts;
-    return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts);
+  encode(events: readonly StoredEvent[]): Buffer[] {
+    return events.map((event) => this.#event(event));
   }
 
   #event(event: StoredEvent): Buffer {

@@ -1,5 +1,6 @@
 /**
- * A watch over HTTP: one line of JSON per event, as long as the client reads and the time it asked for has not passed.
+ * A watch over HTTP: one line of JSON per event, as long as the client reads and the time it asked for has not passed. Over
+ * a WebSocket (streams/watch-socket.ts) the same, one message per event.
  *
  * The start follows Kubernetes: no resourceVersion or "0" begins with the current objects as ADDED; a number goes on
  * after it; `sendInitialEvents=true` (WatchList) sends the current objects and a bookmark that ends them.
@@ -10,7 +11,7 @@
  */
 import { ApiError, badRequest, type FieldError, invalid } from '../../protocol/status.ts';
 import { type ApiRequest, asApiError, drained, writeHead } from './answers.ts';
-import type { ListOptions } from './client.ts';
+import type { ListOptions, User } from './client.ts';
 import { parseRevision } from './list.ts';
 import type { AnswerForm } from './negotiate.ts';
 import type { Registry } from './registry.ts';
@@ -36,6 +37,8 @@ export const DEFAULT_WATCH_LIMITS: WatchLimits = {
 };
 
 export interface WatchRequest {
+  readonly user: User;
+  readonly query: URLSearchParams;
   readonly registry: Registry;
   readonly resource: Resource;
   readonly options: ListOptions;
@@ -45,42 +48,71 @@ export interface WatchRequest {
   readonly stopping: AbortSignal;
 }
 
-export async function streamWatch(request: ApiRequest, watch: WatchRequest): Promise<void> {
-  const { query, response, user } = request;
-  const { registry, resource, options, limits } = watch;
+/** The client's end of a watch. */
+export interface WatchSink {
+  /** The watch is allowed and begins; `ended` is to be called when the client is gone. */
+  begin(ended: () => void): void | Promise<void>;
+  /** Each buffer is one event. False when the client is gone, or has taken nothing for too long. */
+  send(events: readonly Buffer[]): Promise<boolean>;
+  readonly isGone: boolean;
+  end(): void;
+}
+
+export function streamWatch(request: ApiRequest, watch: WatchRequest): Promise<void> {
+  return serveWatch(watch, answerSink(request, watch));
+}
+
+/** Throws what can still be answered with a Status; once the sink has begun, only what is no `ApiError`. */
+export async function serveWatch(watch: WatchRequest, sink: WatchSink): Promise<void> {
+  const { query, user, registry, resource, options, form, limits, stopping } = watch;
   const abort = new AbortController();
   const stop = (): void => abort.abort();
   const start = watchStart(query, limits, abort.signal);
   const batches = await registry.watch(user, resource, options, start);
-  response.once('close', stop);
-  watch.stopping.addEventListener('abort', stop, { once: true });
   const timer = setTimeout(stop, lifetimeMs(query, registry, limits));
   timer.unref();
+  stopping.addEventListener('abort', stop, { once: true });
   try {
-    writeHead(request, 200, watchTypeOf(watch.form), { 'Transfer-Encoding': 'chunked' });
-    // Clients wait for the headers before they trust the watch.
-    response.flushHeaders();
-    const { form } = watch;
+    await sink.begin(stop);
     const encoder = new EventEncoder({ registry, resource, form, include: includeObject(query) });
     const bookmarks = parseBoolean(query.get('allowWatchBookmarks'));
     for await (const batch of batches) {
       const wanted = bookmarks ? batch : batch.filter((event) => event.type !== 'BOOKMARK');
       if (wanted.length === 0) continue;
-      const open = response.write(encoder.encode(wanted));
-      if (!open && !(await drained(response, limits.slowMs))) return;
+      if (!(await sink.send(encoder.encode(wanted)))) return;
     }
   } catch (error) {
-    if (response.destroyed) return;
-    const status = asApiError(error).toStatus();
-    response.write(encodeError(watch.form, status));
+    if (sink.isGone) return;
+    await sink.send([encodeError(form, asApiError(error).toStatus())]);
     if (!(error instanceof ApiError)) throw error;
   } finally {
     clearTimeout(timer);
-    watch.stopping.removeEventListener('abort', stop);
-    response.off('close', stop);
+    stopping.removeEventListener('abort', stop);
     abort.abort();
-    response.end();
+    sink.end();
   }
+}
+
+/** The answer to an ordinary GET. */
+function answerSink(request: ApiRequest, { form, limits }: WatchRequest): WatchSink {
+  const { response } = request;
+  return {
+    begin(ended) {
+      response.once('close', ended);
+      writeHead(request, 200, watchTypeOf(form), { 'Transfer-Encoding': 'chunked' });
+      // Clients wait for the headers before they trust the watch.
+      response.flushHeaders();
+    },
+    async send(events) {
+      const [only] = events;
+      const bytes = events.length === 1 && only !== undefined ? only : Buffer.concat(events);
+      return response.write(bytes) || drained(response, limits.slowMs);
+    },
+    get isGone() {
+      return response.destroyed;
+    },
+    end: () => void response.end(),
+  };
 }
 
 /** Kubernetes names the stream for all but plain JSON. */

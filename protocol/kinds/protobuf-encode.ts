@@ -13,7 +13,8 @@ import { type FieldSpec, kindByApiVersion, type MessageSpec, messageSpec } from 
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
-const FRAME_HEAD_BYTES = 4;
+/** Before each event of a stream. */
+export const FRAME_HEAD_BYTES = 4;
 
 /** An object in its envelope. Throws `ApiError` 400 when the kind is not in the table. */
 export function encodeProtobuf(apiVersion: string, kind: string, object: object): Uint8Array {

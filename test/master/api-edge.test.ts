@@ -11,8 +11,9 @@ import { buildOpenApi } from '../../master/api/openapi/build.ts';
 import { openApiFolder } from '../../master/api/openapi/source.ts';
 import { createRegistry } from '../../master/api/registry.ts';
 import { openMemoryStore } from '../../master/store/memory-store.ts';
-import { NoSpaceError, type StoreWatch, type WatchRequest } from '../../master/store/store.ts';
+import { NoSpaceError } from '../../master/store/store.ts';
 import { encodeProtobuf } from '../../protocol/kinds/protobuf-encode.ts';
+import { openWatchedStore } from '../support/watched-store.ts';
 import { CONFIG_MAPS, configMap, type Fixture, PODS, pod, startApi, TABLE } from './api-fixture.ts';
 
 // A busy machine may take long; nothing here waits for a time.
@@ -357,23 +358,7 @@ t.test('a body may be Kubernetes protobuf', async (t) => {
 });
 
 t.test('a client that does not read its watch is cut', async (t) => {
-  const store = openMemoryStore();
-  const watch = store.watch.bind(store);
-  const cut = new Promise<void>((resolve) => {
-    Object.assign(store, {
-      watch: (request: WatchRequest): StoreWatch => {
-        const opened = watch(request);
-        return {
-          [Symbol.asyncIterator]: () => opened[Symbol.asyncIterator](),
-          requestProgress: () => opened.requestProgress(),
-          close: () => {
-            opened.close();
-            resolve();
-          },
-        };
-      },
-    });
-  });
+  const { store, closed } = openWatchedStore();
   const small = await startApi({ store, watchLimits: { slowMs: 100 } });
   t.teardown(() => small.close());
   const slow = await small.stream(`${CONFIG_MAPS}?watch=1&resourceVersion=${store.revision}`);
@@ -383,7 +368,7 @@ t.test('a client that does not read its watch is cut', async (t) => {
   for (let i = 0; i < 40; i += 1) {
     await small.client.patch(RESOURCES.configMaps, 'default', 'large', { data: { b: String(i) } });
   }
-  await cut;
+  await closed;
   t.equal((await small.call('GET', `${CONFIG_MAPS}/large`)).code, 200);
   slow.close();
 });

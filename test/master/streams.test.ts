@@ -5,3 +5,4 @@
 import './streams/framers.ts';
 import './streams/exec.ts';
 import './streams/ports.ts';
+import './streams/watch.ts';
