@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 import { pipeline } from 'node:stream';
 import type { Balancer } from '../proxy/balancer.ts';
 import { plainIp } from '../proxy/source-ranges.ts';
-import { Exchange, type ExchangeLimits } from './exchange.ts';
+import { Exchange, type ExchangeLimits, type ExchangeOptions } from './exchange.ts';
 import {
   type ClientFacts,
   hasBody,
@@ -59,36 +59,16 @@ export class Forwarder {
     response: http.ServerResponse,
     expectsContinue = false,
   ): void {
-    const found = this.#find(request);
-    if ('status' in found) {
-      refuse(response, found);
-      return;
-    }
-    const { target, facts } = found;
-    const { limits, balancer, agent } = this.#options;
-    const { rawHeaders } = request;
-    this.#underWay++;
-    const exchange = new Exchange({
-      ...{ target, balancer, agent, limits },
-      client: request.socket,
-      method: request.method ?? 'GET',
-      path: found.request.rest,
-      headers: requestHeaders(rawHeaders, facts),
-      hasBody: hasBody(rawHeaders),
+    this.#begin(request, response, response, {
+      hasBody: hasBody(request.rawHeaders),
       onConnected: (upstream) => {
         upstream.flushHeaders();
-        watchBody(request, response, upstream, limits.bodyIdleMs);
+        watchBody(request, response, upstream, this.#options.limits.bodyIdleMs);
         request.pipe(upstream);
       },
       onContinue: () => {
         if (expectsContinue) response.writeContinue();
       },
-      onAnswer: (answer) => relay(answer, response),
-      onFailure: (status, reason) => refuse(response, { status, reason }),
-    });
-    response.once('close', () => {
-      this.#underWay--;
-      exchange.cancel();
     });
   }
 
@@ -99,6 +79,27 @@ export class Forwarder {
     response.shouldKeepAlive = false;
     response.assignSocket(socket);
     response.once('finish', () => socket.end());
+    this.#begin(request, response, socket, {
+      hasBody: false,
+      onConnected: () => {},
+      onContinue: () => {},
+      onUpgrade: (answer, upstream, upstreamHead) => {
+        response.detachSocket(socket);
+        socket.write(switching(answer));
+        socket.write(upstreamHead);
+        upstream.write(head);
+        join(socket, upstream, this.#options.limits.keepAliveMs);
+      },
+    });
+  }
+
+  /** Refuses it, or lets a backend answer; the request is under way until `client` closes. */
+  #begin(
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    client: http.ServerResponse | Socket,
+    how: Pick<ExchangeOptions, 'hasBody' | 'onConnected' | 'onContinue' | 'onUpgrade'>,
+  ): void {
     const found = this.#find(request);
     if ('status' in found) {
       refuse(response, found);
@@ -106,27 +107,19 @@ export class Forwarder {
     }
     const { target, facts } = found;
     const { limits, balancer, agent } = this.#options;
+    const protocol = how.onUpgrade === undefined ? undefined : request.headers.upgrade;
     this.#underWay++;
     const exchange = new Exchange({
       ...{ target, balancer, agent, limits },
-      client: socket,
+      ...how,
+      client: request.socket,
       method: request.method ?? 'GET',
       path: found.request.rest,
-      headers: requestHeaders(request.rawHeaders, facts, request.headers.upgrade),
-      hasBody: false,
-      onConnected: () => {},
-      onContinue: () => {},
+      headers: requestHeaders(request.rawHeaders, facts, protocol),
       onAnswer: (answer) => relay(answer, response),
-      onUpgrade: (answer, upstream, upstreamHead) => {
-        response.detachSocket(socket);
-        socket.write(switching(answer));
-        socket.write(upstreamHead);
-        upstream.write(head);
-        join(socket, upstream, limits.keepAliveMs);
-      },
       onFailure: (status, reason) => refuse(response, { status, reason }),
     });
-    socket.once('close', () => {
+    client.once('close', () => {
       this.#underWay--;
       exchange.cancel();
     });
