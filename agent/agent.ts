@@ -243,6 +243,7 @@ class RunningAgent {
       workers: () => pods.workers(),
       engineProblem: () => engine.problem ?? pods.engineProblem,
       publish: (message) => this.#link.publishHeartbeat(message),
+      relieve: (sample, uses) => pods.relief.relieve(sample, uses),
     });
     const publishFacts = () =>
       this.#link.publishFacts(this.#board.facts(this.#session, engine.version, this.#desired));

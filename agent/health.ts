@@ -5,7 +5,8 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../protocol/clock.ts';
 import { type Heartbeat, MESSAGE_VERSION } from '../protocol/messages.ts';
-import { ContainerRates, type ContainerUse, HostMetrics, pressuresOf } from './host/metrics.ts';
+import { ContainerRates, type ContainerUse, HostMetrics, type HostSample } from './host/metrics.ts';
+import { HeldPressures, pressuresOf } from './host/pressures.ts';
 import { messageOf } from './pods/pod-steps.ts';
 import type { PodWorker } from './pods/pod-worker.ts';
 import type { Runtime } from './runtime/runtime.ts';
@@ -20,12 +21,15 @@ export interface HealthOptions {
   readonly workers: () => Iterable<PodWorker>;
   readonly engineProblem: () => string | undefined;
   readonly publish: (message: Heartbeat) => void;
+  /** Acts on what was measured; by container id. */
+  readonly relieve: (sample: HostSample, uses: ReadonlyMap<string, ContainerUse>) => Promise<void>;
 }
 
 export class Health {
   readonly #options: HealthOptions;
   readonly #metrics: HostMetrics;
   readonly #rates = new ContainerRates();
+  readonly #pressures = new HeldPressures();
   #sequence = 0;
   #timer: NodeJS.Timeout | undefined;
   #busy = false;
@@ -59,10 +63,11 @@ export class Health {
   }
 
   async #measure(): Promise<Heartbeat> {
-    const { session, engineProblem } = this.#options;
+    const { session, engineProblem, clock } = this.#options;
     const sample = await this.#metrics.sample();
     const uses = await this.#containerUses();
     const problem = engineProblem() ?? (uses instanceof Error ? uses.message : undefined);
+    if (!(uses instanceof Error)) this.#relieve(sample, uses);
     this.#sequence++;
     return {
       v: MESSAGE_VERSION,
@@ -81,11 +86,18 @@ export class Health {
         : { temperatureCelsius: sample.temperatureCelsius }),
       ...(sample.underVoltage === undefined ? {} : { underVoltage: sample.underVoltage }),
       ...(sample.throttled === undefined ? {} : { throttled: sample.throttled }),
-      ...pressuresOf(sample),
+      ...this.#pressures.update(pressuresOf(sample), clock.monotonicMs()),
       runtimeReady: problem === undefined,
       ...(problem === undefined ? {} : { runtimeMessage: problem }),
       pods: uses instanceof Error ? [] : this.#podUses(uses),
     };
+  }
+
+  /** Not waited for: the heartbeat of a board in trouble must not be late. */
+  #relieve(sample: HostSample, uses: ReadonlyMap<string, ContainerUse>): void {
+    this.#options.relieve(sample, uses).catch((error: unknown) => {
+      this.#options.log.warn({ reason: messageOf(error) }, 'the board could not be relieved');
+    });
   }
 
   async #containerUses(): Promise<ReadonlyMap<string, ContainerUse> | Error> {

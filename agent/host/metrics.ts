@@ -188,23 +188,6 @@ export function parseThrottled(text: string): { underVoltage: boolean; throttled
   return { underVoltage: (flags & 0b1) !== 0, throttled: (flags & 0b1110) !== 0 };
 }
 
-const MEMORY_AVAILABLE_BYTES_MIN = 100 * 1024 * 1024;
-const DISK_AVAILABLE_PART_MIN = 0.1;
-const PROCESSES_PART_MAX = 0.95;
-
-/** Node conditions by the kubelet's default eviction signals: memory below 100 Mi, disk below a tenth. */
-export function pressuresOf(sample: HostSample): {
-  memoryPressure: boolean;
-  diskPressure: boolean;
-  pidPressure: boolean;
-} {
-  return {
-    memoryPressure: sample.memoryAvailableBytes < MEMORY_AVAILABLE_BYTES_MIN,
-    diskPressure: sample.diskAvailableBytes < sample.diskTotalBytes * DISK_AVAILABLE_PART_MIN,
-    pidPressure: sample.processes > sample.processesMax * PROCESSES_PART_MAX,
-  };
-}
-
 export interface ContainerUse {
   readonly cpuNanoCores: number;
   readonly memoryWorkingSetBytes: number;

@@ -67,20 +67,29 @@ export class ImageCollector {
     this.#folder ??= await images.folder();
     if (this.#folder === undefined) return;
     const bytes = bytesToFree(await diskSpace(this.#folder), limits);
-    if (bytes === 0) {
-      this.#isFull = false;
-      return;
-    }
+    if (bytes === 0) this.#isFull = false;
+    else this.#tell(bytes, await this.#free(bytes, used));
+  }
+
+  /** Whatever the disk says. Throws what the engine throws. */
+  async removeUnused(): Promise<void> {
+    await this.#free(Number.POSITIVE_INFINITY, this.#options.inUse());
+  }
+
+  /** Returns the sizes of the images that have gone. */
+  async #free(bytes: number, inUse: ImagesInUse): Promise<number> {
+    const { images, clock, limits } = this.#options;
+    const nowMs = clock.monotonicMs();
     const held = await images.list();
     this.#remember(new Set(held.map(({ id }) => id)), nowMs);
     const historyOf = (id: string): ImageHistory => this.#history.get(id) ?? { firstSeenMs: nowMs };
     const { ageMinMs } = limits;
     let freed = 0;
-    for (const image of garbageImages(held, used, historyOf, { bytes, nowMs, ageMinMs })) {
-      if (this.#stopped) return;
+    for (const image of garbageImages(held, inUse, historyOf, { bytes, nowMs, ageMinMs })) {
+      if (this.#stopped) break;
       if (await this.#removed(image)) freed += image.sizeBytes;
     }
-    this.#tell(bytes, freed);
+    return freed;
   }
 
   #remember(held: ReadonlySet<string>, nowMs: number): void {

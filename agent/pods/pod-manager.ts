@@ -28,8 +28,9 @@ import { ImageCollector, type ImageCollectorLimits } from './image-collector.ts'
 import { ImagePuller } from './image-puller.ts';
 import type { PodEvent } from './pod-steps.ts';
 import { type BoardFacts, type PodStatusReport, PodWorker, type WorkerHost } from './pod-worker.ts';
+import { PressureRelief } from './pressure-relief.ts';
 import { Semaphore } from './semaphore.ts';
-import { VolumeWatch } from './volume-watch.ts';
+import { diskUsage, VolumeWatch } from './volume-watch.ts';
 
 export interface PodLimits extends PlanLimits {
   readonly parallelPulls: number;
@@ -68,6 +69,8 @@ export class PodManager {
   readonly #watch: EngineWatch;
   readonly #volumes: VolumeWatch;
   readonly #images: ImageCollector;
+  /** Acts on each measurement of the board. */
+  readonly relief: PressureRelief;
   readonly #host: WorkerHost;
   readonly #workers = new Map<string, PodWorker>();
   /** Pods this agent found in its state or in the engine when it was started. */
@@ -108,6 +111,13 @@ export class PodManager {
       diskSpace: readDiskSpace,
       inUse: () => this.#imagesInUse(),
       onFull: (message) => options.emitNode('FreeDiskSpaceFailed', message),
+    });
+    this.relief = new PressureRelief({
+      clock,
+      log,
+      pods: () => this.#workers.values(),
+      diskUse: (uid) => diskUsage(options.directories(uid).data, Number.POSITIVE_INFINITY),
+      removeUnusedImages: () => this.#images.removeUnused(),
     });
     this.#host = {
       runtime,

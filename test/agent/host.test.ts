@@ -23,7 +23,6 @@ import {
   parseNetwork,
   parseProcesses,
   parseThrottled,
-  pressuresOf,
 } from '../../agent/host/metrics.ts';
 import { readText } from '../../agent/host/read-text.ts';
 import { diskUsage } from '../../agent/pods/volume-watch.ts';
@@ -216,23 +215,6 @@ t.test('a real sample of this machine makes sense', async (t) => {
   t.ok(sample.memoryTotalBytes > sample.memoryWorkingSetBytes);
   t.ok(sample.diskTotalBytes > sample.diskAvailableBytes);
   t.ok(sample.processes > 1 && sample.processesMax >= 32_768);
-});
-
-t.test("pressure follows the kubelet's default thresholds", async (t) => {
-  const metrics = new HostMetrics({ dataDir: tmpdir() });
-  const fine = {
-    ...(await metrics.sample()),
-    memoryAvailableBytes: 2 ** 30,
-    diskTotalBytes: 1000,
-    diskAvailableBytes: 100,
-    processes: 95,
-    processesMax: 100,
-  };
-  const none = { memoryPressure: false, diskPressure: false, pidPressure: false };
-  t.strictSame(pressuresOf(fine), none);
-  t.match(pressuresOf({ ...fine, memoryAvailableBytes: 99 * 2 ** 20 }), { memoryPressure: true });
-  t.match(pressuresOf({ ...fine, diskAvailableBytes: 99 }), { diskPressure: true });
-  t.match(pressuresOf({ ...fine, processes: 96 }), { pidPressure: true });
 });
 
 t.test('totals of containers become rates; a container made anew starts at zero', async (t) => {
