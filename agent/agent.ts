@@ -17,6 +17,7 @@ import { ClusterDns } from './dns/cluster-dns.ts';
 import { EngineStart } from './engine-start.ts';
 import { Health } from './health.ts';
 import { checkHost } from './host/checks.ts';
+import { readEmulated } from './host/emulation.ts';
 import { withIngresses } from './ingress/listeners.ts';
 import { PortProblems } from './ingress/port-problems.ts';
 import { routingTable } from './ingress/routing-table.ts';
@@ -241,6 +242,7 @@ class RunningAgent {
       log,
       runtime,
       workers: () => pods.workers(),
+      foreignImages: () => pods.foreignImages(),
       engineProblem: () => engine.problem ?? pods.engineProblem,
       publish: (message) => this.#link.publishHeartbeat(message),
       relieve: (sample, uses) => pods.relief.relieve(sample, uses),
@@ -277,6 +279,8 @@ class RunningAgent {
       notes: this.#notes,
       desired: () => this.#desired.current(),
       facts: () => this.#board.podFacts(),
+      architecture: this.#board.architecture,
+      emulated: () => readEmulated(),
       directories: (uid) => ({ data: join(dataDir, 'pods', uid), run: join(runDir, 'pods', uid) }),
       report: (report) => {
         this.#reporter.pod(report);

@@ -5,6 +5,7 @@ import { X509Certificate } from 'node:crypto';
 import { type BoardCredentials, MESSAGE_VERSION, type NodeFacts } from '../protocol/messages.ts';
 import { milliValue, value } from '../protocol/quantity.ts';
 import { type AgentConfig, volumesDirectory } from './config.ts';
+import { readEmulated } from './host/emulation.ts';
 import { type HostFacts, readHostFacts } from './host/facts.ts';
 import { readResolver } from './network/resolver.ts';
 import type { Resolver } from './plan/container-spec.ts';
@@ -21,6 +22,8 @@ export class BoardSelf {
   readonly #credentials: BoardCredentials;
   readonly #publicKey: Uint8Array;
   #facts: HostFacts | undefined;
+  /** As a label: boards with the same ones run the same images. */
+  #emulated = '';
   #resolver: Resolver = { servers: [], searches: [], options: [] };
 
   constructor(config: AgentConfig, credentials: BoardCredentials) {
@@ -32,6 +35,10 @@ export class BoardSelf {
 
   get address(): string {
     return this.#known().internalIp;
+  }
+
+  get architecture(): string {
+    return this.#known().architecture;
   }
 
   /** Looks at the board again. */
@@ -52,6 +59,8 @@ export class BoardSelf {
             }),
           }),
     });
+    if (known === undefined)
+      this.#emulated = (await readEmulated()).sort().join('.').slice(0, 63).replace(/\.$/, '');
     this.#resolver = await readResolver();
   }
 
@@ -97,6 +106,7 @@ export class BoardSelf {
         'kubernetes.io/arch': facts.architecture,
         'kubernetes.io/os': facts.operatingSystem,
         'kubernetes.io/hostname': this.#credentials.node,
+        ...(this.#emulated === '' ? {} : { 'pier.local/emulates': this.#emulated }),
       },
       publicKey: this.#publicKey,
       ...(holds === undefined ? {} : { holds }),

@@ -19,6 +19,7 @@ export interface HealthOptions {
   readonly log: Logger;
   readonly runtime: Runtime;
   readonly workers: () => Iterable<PodWorker>;
+  readonly foreignImages: () => string[];
   readonly engineProblem: () => string | undefined;
   readonly publish: (message: Heartbeat) => void;
   /** Acts on what was measured; by container id. */
@@ -64,6 +65,7 @@ export class Health {
 
   async #measure(): Promise<Heartbeat> {
     const { session, engineProblem, clock } = this.#options;
+    const foreignImages = this.#options.foreignImages();
     const sample = await this.#metrics.sample();
     const uses = await this.#containerUses();
     const problem = engineProblem() ?? (uses instanceof Error ? uses.message : undefined);
@@ -89,6 +91,7 @@ export class Health {
       ...this.#pressures.update(pressuresOf(sample), clock.monotonicMs()),
       runtimeReady: problem === undefined,
       ...(problem === undefined ? {} : { runtimeMessage: problem }),
+      ...(foreignImages.length === 0 ? {} : { foreignImages }),
       pods: uses instanceof Error ? [] : this.#podUses(uses),
     };
   }

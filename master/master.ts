@@ -155,7 +155,10 @@ async function assemble({ config, log, registry, pki, closers, store }: Parts): 
     epoch: store.epoch,
     events: eventsOf('kubelet'),
     kubernetesVersion: KUBERNETES_VERSION.gitVersion,
-    onUsage: (node, heartbeat) => scheduler.setUsage(node, heartbeat && usageOf(heartbeat)),
+    onUsage: (node, heartbeat) => {
+      scheduler.setUsage(node, heartbeat && usageOf(heartbeat));
+      scheduler.setForeignImages(node, heartbeat?.foreignImages ?? []);
+    },
   });
   closers.push(() => fleet.stop());
 

@@ -246,6 +246,8 @@ export const Heartbeat = Type.Object({
   /** False with a reason when the container engine does not answer. */
   runtimeReady: Type.Boolean(),
   runtimeMessage: Type.Optional(Type.String()),
+  /** Full names of images that are not built for this board, as it found out when pods needed them; absent: none. */
+  foreignImages: Type.Optional(Type.Array(Type.String(), { maxItems: 64 })),
   pods: Type.Array(
     Type.Object({
       uid: Type.String(),

@@ -4,8 +4,9 @@
  * used longest ago goes first, until the lower one would be reached. Unlike there, an image that no registry would give again is
  * kept, and so is one that a pod of this board names without running: a board must be able to start its pods by itself.
  */
+
+import { fullImageName, isLocalImage } from '../../protocol/image-name.ts';
 import type { DiskSpace } from '../host/metrics.ts';
-import { fullImageName, isLocalImage } from '../runtime/image-name.ts';
 import type { HeldImage } from '../runtime/image-store.ts';
 
 export interface ImageGarbageLimits {

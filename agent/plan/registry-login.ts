@@ -3,7 +3,7 @@
  * interpretation of config.json): an entry is for a registry's host and port, whose parts may be globs, and, if it has a
  * path, for the images below it; the one that says most comes first, and all that fit are tried.
  */
-import { fullImageName } from '../runtime/image-name.ts';
+import { fullImageName } from '../../protocol/image-name.ts';
 import type { RegistryLogin } from '../runtime/runtime.ts';
 import type { BoardPod } from './board-pod.ts';
 import type { ConfigLookup } from './environment.ts';

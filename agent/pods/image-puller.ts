@@ -1,9 +1,17 @@
 /**
- * Images for all pods of the board: each image is pulled once at a time, and only a few at once.
+ * Images for all pods of the board: each image is pulled once at a time, and only a few at once. One that is not built for
+ * the board's processor is refused, whether it was pulled or was there.
  */
 import type { Clock } from '../../protocol/clock.ts';
+import { fullImageName } from '../../protocol/image-name.ts';
+import { foreignImageWords, runsOn, tellsOfArchitecture } from '../plan/image-architecture.ts';
 import type { PullPolicy } from '../plan/pod-plan.ts';
-import { ImagePullError, type RegistryLogin, type Runtime } from '../runtime/runtime.ts';
+import {
+  ImagePullError,
+  type ImageStatus,
+  type RegistryLogin,
+  type Runtime,
+} from '../runtime/runtime.ts';
 import { Semaphore } from './semaphore.ts';
 
 export interface EnsureImage {
@@ -33,6 +41,28 @@ export class ImageNeverPullError extends Error {
   }
 }
 
+/** Its programs would only tell "exec format error". */
+export class ForeignImageError extends ImagePullError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'ForeignImageError';
+  }
+}
+
+/** The master is told so long: a pod that still needs the image is tried again sooner, and its image may be built anew. */
+const FOREIGN_MS = 600_000;
+const FOREIGN_MAX = 64;
+
+export interface ImagePullerOptions {
+  readonly runtime: Runtime;
+  readonly clock: Clock;
+  readonly parallelMax: number;
+  /** Of the board, as Kubernetes names it. */
+  readonly architecture: string;
+  /** Architectures that the board runs by an emulator. */
+  readonly emulated: () => Promise<readonly string[]>;
+}
+
 interface Pull {
   readonly done: Promise<number>;
   readonly abort: AbortController;
@@ -40,23 +70,49 @@ interface Pull {
 }
 
 export class ImagePuller {
+  readonly #options: ImagePullerOptions;
   readonly #runtime: Runtime;
   readonly #clock: Clock;
   readonly #slots: Semaphore;
+  /** By full name, when it was last refused. */
+  readonly #foreign = new Map<string, number>();
   readonly #pulls = new Map<string, Pull>();
 
-  constructor(runtime: Runtime, clock: Clock, parallelMax: number) {
-    this.#runtime = runtime;
-    this.#clock = clock;
-    this.#slots = new Semaphore(parallelMax);
+  constructor(options: ImagePullerOptions) {
+    this.#options = options;
+    this.#runtime = options.runtime;
+    this.#clock = options.clock;
+    this.#slots = new Semaphore(options.parallelMax);
   }
 
-  /** Throws ImagePullError or ImageNeverPullError. */
+  /** Full names of the images that were refused not long ago because they are not built for this board. */
+  foreignImages(): string[] {
+    const nowMs = this.#clock.monotonicMs();
+    for (const [image, refusedMs] of this.#foreign) {
+      if (nowMs - refusedMs > FOREIGN_MS) this.#foreign.delete(image);
+    }
+    return [...this.#foreign.keys()].slice(-FOREIGN_MAX);
+  }
+
+  /** Throws ImagePullError, of which ForeignImageError is one, or ImageNeverPullError. */
   async ensure(wanted: EnsureImage): Promise<EnsuredImage> {
+    const name = fullImageName(wanted.image);
+    try {
+      const ensured = await this.#ensure(wanted);
+      this.#foreign.delete(name);
+      return ensured;
+    } catch (error) {
+      if (error instanceof ForeignImageError) this.#foreign.set(name, this.#clock.monotonicMs());
+      throw error;
+    }
+  }
+
+  async #ensure(wanted: EnsureImage): Promise<EnsuredImage> {
     const { image, policy } = wanted;
-    if (policy !== 'Always') {
-      if ((await this.#runtime.imageStatus(image)) !== undefined) return { type: 'present' };
-      if (policy === 'Never') throw new ImageNeverPullError(image);
+    const here = policy === 'Always' ? undefined : await this.#runtime.imageStatus(image);
+    if (here !== undefined && (await this.#runsHere(here))) return { type: 'present' };
+    if (policy === 'Never') {
+      throw here === undefined ? new ImageNeverPullError(image) : this.#foreignError(image, here);
     }
     const startMs = this.#clock.monotonicMs();
     wanted.onPulling();
@@ -64,10 +120,22 @@ export class ImagePuller {
       const tookMs = await this.#pull(wanted);
       return { type: 'pulled', tookMs, waitedMs: this.#clock.monotonicMs() - startMs };
     } catch (error) {
-      const usable = wanted.copyWillDo && !wanted.signal.aborted;
-      if (!usable || (await this.#runtime.imageStatus(image)) === undefined) throw error;
+      if (wanted.signal.aborted) throw error;
+      if (here !== undefined) throw this.#foreignError(image, here, { cause: error });
+      const copy = wanted.copyWillDo ? await this.#runtime.imageStatus(image) : undefined;
+      if (copy === undefined || !(await this.#runsHere(copy))) throw error;
       return { type: 'copy', reason: error instanceof Error ? error.message : String(error) };
     }
+  }
+
+  async #runsHere({ architecture: image }: ImageStatus): Promise<boolean> {
+    const { architecture: board, emulated } = this.#options;
+    return image === '' || runsOn(board, image) || runsOn(board, image, await emulated());
+  }
+
+  #foreignError(image: string, status?: ImageStatus, options?: ErrorOptions): ForeignImageError {
+    const words = foreignImageWords(image, this.#options.architecture, status?.architecture);
+    return new ForeignImageError(words, options);
   }
 
   /** Joins a pull of the same image with the same logins that is under way; the last one to leave ends it. */
@@ -104,10 +172,14 @@ export class ImagePuller {
     for (const login of logins.length === 0 ? [undefined] : logins) {
       if (signal.aborted) throw new ImagePullError(`pull of ${image} was given up`);
       try {
-        await this.#runtime.pullImage(image, signal, login);
-        return this.#clock.monotonicMs() - startMs;
+        const pulled = await this.#runtime.pullImage(image, signal, login);
+        if (await this.#runsHere(pulled)) return this.#clock.monotonicMs() - startMs;
+        throw this.#foreignError(image, pulled);
       } catch (error) {
-        if (!(error instanceof ImagePullError)) throw error;
+        if (!(error instanceof ImagePullError) || error instanceof ForeignImageError) throw error;
+        if (tellsOfArchitecture(error.message)) {
+          throw this.#foreignError(image, undefined, { cause: error });
+        }
         refusals.add(error.message);
       }
     }

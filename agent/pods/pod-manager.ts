@@ -11,6 +11,7 @@
 import { rm } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
+import { fullImageName } from '../../protocol/image-name.ts';
 import { unmountMemory } from '../host/memory-mount.ts';
 import { readDiskSpace } from '../host/metrics.ts';
 import type { BackoffLimits } from '../plan/backoff.ts';
@@ -18,7 +19,6 @@ import { type BoardPod, podKey, stopGraceSeconds } from '../plan/board-pod.ts';
 import type { ImagesInUse } from '../plan/image-garbage.ts';
 import type { PlanLimits } from '../plan/memory.ts';
 import type { PodDirectories } from '../plan/volume-plan.ts';
-import { fullImageName } from '../runtime/image-name.ts';
 import type { Container, Runtime, Sandbox } from '../runtime/runtime.ts';
 import type { DesiredView } from '../state/desired-state.ts';
 import type { PodRecords } from '../state/pod-records.ts';
@@ -51,6 +51,9 @@ export interface PodManagerOptions {
   readonly notes: RunNotes;
   readonly desired: () => DesiredView;
   readonly facts: () => BoardFacts;
+  /** Of the board, as Kubernetes names it, and what it runs by an emulator. */
+  readonly architecture: string;
+  readonly emulated: () => Promise<readonly string[]>;
   readonly directories: (uid: string) => PodDirectories;
   readonly report: (report: PodStatusReport) => void;
   readonly emit: (event: PodEvent) => void;
@@ -124,7 +127,7 @@ export class PodManager {
       clock,
       log,
       limits,
-      images: new ImagePuller(runtime, clock, limits.parallelPulls),
+      images: new ImagePuller({ ...options, parallelMax: limits.parallelPulls }),
       engineSlots: new Semaphore(limits.parallelEngineCalls),
       records: options.records,
       notes: options.notes,
@@ -142,6 +145,11 @@ export class PodManager {
   /** Why the container engine cannot be used; undefined while it answers. */
   get engineProblem(): string | undefined {
     return this.#watch.problem;
+  }
+
+  /** Full names of images that this board refused because they are not built for it. */
+  foreignImages(): string[] {
+    return this.#host.images.foreignImages();
   }
 
   /** Begins; pods are adopted as soon as the engine answers. */

@@ -18,7 +18,7 @@ import { registryLogins } from '../plan/registry-login.ts';
 import { type PodDirectories, planVolumes, VolumeError } from '../plan/volume-plan.ts';
 import type { Container, Runtime, Sandbox } from '../runtime/runtime.ts';
 import { runPostStart, stopWithHook } from './hook-steps.ts';
-import { ImageNeverPullError, type ImagePuller } from './image-puller.ts';
+import { ForeignImageError, ImageNeverPullError, type ImagePuller } from './image-puller.ts';
 import type { Semaphore } from './semaphore.ts';
 import { makeTerminationFile } from './termination.ts';
 import { makeVolumes } from './volumes.ts';
@@ -204,7 +204,8 @@ async function ensureImage(
     const never = error instanceof ImageNeverPullError;
     const reason = never ? 'ErrImageNeverPull' : 'ErrImagePull';
     if (!context.signal.aborted) {
-      say('Warning', 'Failed', never ? message : `Failed to pull image "${image}": ${message}`);
+      const isSaid = never || error instanceof ForeignImageError;
+      say('Warning', 'Failed', isSaid ? message : `Failed to pull image "${image}": ${message}`);
       say('Warning', 'Failed', `Error: ${reason}`);
     }
     return { type: 'containerFailed', container, reason, message, image };

@@ -47,6 +47,8 @@ export interface FakeRuntimeOptions {
   readonly exec?: FakeExec;
   /** On the board from the start. */
   readonly images?: readonly string[];
+  /** What images are built for; one that is not named here does not tell. */
+  readonly architectures?: Readonly<Record<string, string>>;
   /** What a pull does: takes `ms`, then fails with `error` or succeeds. Default: succeeds at once. */
   readonly pull?: FakePull;
 }
@@ -254,13 +256,13 @@ export class FakeRuntime implements Runtime {
 
   async imageStatus(image: string): Promise<ImageStatus | undefined> {
     this.#failIfTold('imageStatus');
-    return this.#images.has(image) ? { id: imageId(image), repoDigests: [] } : undefined;
+    return this.#images.has(image) ? this.#status(image) : undefined;
   }
 
   async pullImage(image: string, signal: AbortSignal, login?: RegistryLogin): Promise<ImageStatus> {
     this.#failIfTold('pullImage');
     if (image.startsWith('localhost/')) {
-      if (this.#images.has(image)) return { id: imageId(image), repoDigests: [] };
+      if (this.#images.has(image)) return this.#status(image);
       throw new ImagePullError(`the image ${image} is not on this board`);
     }
     const { ms, error } = this.#options.pull?.(image, login) ?? {};
@@ -268,7 +270,12 @@ export class FakeRuntime implements Runtime {
     if (signal.aborted) throw new ImagePullError(`pull of ${image}: the pull was given up`);
     if (error !== undefined) throw new ImagePullError(error);
     this.#images.add(image);
-    return { id: imageId(image), repoDigests: [] };
+    return this.#status(image);
+  }
+
+  #status(image: string): ImageStatus {
+    const architecture = this.#options.architectures?.[image] ?? '';
+    return { id: imageId(image), repoDigests: [], architecture };
   }
 
   logs(id: string, options: LogOptions, signal: AbortSignal): AsyncIterable<Uint8Array> {

@@ -4,7 +4,7 @@
  * minutes; once layers are copied it may take as long as the caller allows.
  */
 import { existsSync } from 'node:fs';
-import { fullImageName, isLocalImage } from './image-name.ts';
+import { fullImageName, isLocalImage } from '../../protocol/image-name.ts';
 import { asArray, asObject, asText } from './json-read.ts';
 import { syncFileSystem } from './own-disk.ts';
 import { PAUSE_COMMAND, PAUSE_IMAGE, pauseArch, pauseImageTar } from './pause-image.ts';
@@ -36,7 +36,7 @@ export async function imageStatus(
     if (id === undefined) throw new RuntimeError(`podman told no id for the image ${image}`);
     const repoDigests = asArray(answer.RepoDigests).filter((digest) => typeof digest === 'string');
     const user = asText(answer.User) ?? asText(asObject(answer.Config).User) ?? '';
-    return { id, repoDigests, user };
+    return { id, repoDigests, user, architecture: asText(answer.Architecture) ?? '' };
   } catch (error) {
     if (error instanceof EngineHttpError && error.status === 404) return undefined;
     throw error;

@@ -2,8 +2,9 @@
  * From our specs to libpod's PodSpecGenerator and SpecGenerator (containers/podman pkg/specgen). Pure. Fields that
  * podman 4 does not know are ignored by it, so podman 5's are set as well.
  */
+
+import { fullImageName, isLocalImage } from '../../protocol/image-name.ts';
 import { cpuLimits } from './cpu-limits.ts';
-import { fullImageName, isLocalImage } from './image-name.ts';
 import { PAUSE_COMMAND, PAUSE_IMAGE } from './pause-image.ts';
 import {
   type ContainerSpec,

@@ -114,6 +114,8 @@ export interface ImageStatus {
   readonly id: string;
   /** As its Dockerfile says it: "1000", "nobody", "1000:100"; empty or absent: root. */
   readonly user?: string;
+  /** Of its programs, as its maker wrote it, such as "arm64"; empty when the engine does not tell. */
+  readonly architecture: string;
   readonly repoDigests: readonly string[];
 }
 

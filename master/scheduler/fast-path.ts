@@ -9,6 +9,7 @@
  * Promise: the same board as `best` in scores.ts (test/master/scheduler/fast-path.ts compares the two).
  */
 import type { Columns } from './columns.ts';
+import { processorOf } from './image-catalog.ts';
 import { matchesNodeAffinity } from './node-affinity.ts';
 import type { PodInfo } from './pod-info.ts';
 import { CPU, FIXED_RESOURCES, MEMORY, PODS, STORAGE } from './resources.ts';
@@ -94,7 +95,8 @@ function eligibilityOf(pod: PodInfo, columns: Columns): Eligibility {
       (cordon === undefined || isTolerated(cordon, pod.tolerations)) &&
       firstUntolerated(view.taints, pod.tolerations, ['NoSchedule', 'NoExecute']) === undefined &&
       (pod.nodeName === '' || pod.nodeName === view.name) &&
-      matchesNodeAffinity(pod.nodeAffinity, view);
+      matchesNodeAffinity(pod.nodeAffinity, view) &&
+      (pod.foreignTo.size === 0 || !pod.foreignTo.has(processorOf(view.labels)));
     eligible[slot] = isOpen ? 1 : 0;
   }
   return eligible;

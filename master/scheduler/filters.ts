@@ -3,6 +3,7 @@
  * run in the order of `FILTERS`; the first that refuses a board names its reasons, as in
  * kube-scheduler.
  */
+import { processorOf } from './image-catalog.ts';
 import { matchesNodeAffinity } from './node-affinity.ts';
 import { checkPodAffinity, type PodAffinityState, podAffinityState } from './pod-affinity.ts';
 import type { HostPort, PodInfo } from './pod-info.ts';
@@ -34,6 +35,7 @@ export type FilterName =
   | 'NodeName'
   | 'TaintToleration'
   | 'NodeAffinity'
+  | 'ImageArchitecture'
   | 'NodePorts'
   | 'NodeResourcesFit'
   | 'VolumeBinding'
@@ -82,6 +84,18 @@ const nodeAffinity: Filter = {
   check(pod, node) {
     if (matchesNodeAffinity(pod.nodeAffinity, node)) return undefined;
     return ["node(s) didn't match Pod's node affinity/selector"];
+  },
+};
+
+/** Kubernetes has no such filter: there the pod lands and fails. */
+const imageArchitecture: Filter = {
+  name: 'ImageArchitecture',
+  check(pod, node) {
+    if (pod.foreignTo.size === 0) return undefined;
+    const image = pod.foreignTo.get(processorOf(node.labels));
+    if (image === undefined) return undefined;
+    const architecture = node.labels['kubernetes.io/arch'] ?? '';
+    return [`node(s) had architecture ${architecture}, which image "${image}" is not built for`];
   },
 };
 
@@ -161,6 +175,7 @@ const FILTERS: readonly Filter[] = [
   nodeName,
   taintToleration,
   nodeAffinity,
+  imageArchitecture,
   nodePorts,
   nodeResourcesFit,
   volumeBinding,

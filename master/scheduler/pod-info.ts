@@ -12,6 +12,7 @@ import type {
   WeightedPodAffinityTerm,
 } from '../../protocol/kinds/types.ts';
 import { claimNames } from '../volumes/binding.ts';
+import type { ImageCatalog } from './image-catalog.ts';
 import { type NodeAffinityRules, nodeAffinityOf } from './node-affinity.ts';
 import {
   podRequests,
@@ -89,6 +90,8 @@ export interface PodInfo {
   readonly preempts: boolean;
   /** RFC 3339; among victims of one priority the youngest go first. */
   readonly created: string;
+  /** By processor, an image of the pod that is not built for it, as far as that is known; nearly always empty. */
+  readonly foreignTo: ReadonlyMap<string, string>;
   /** Everything of the pod that the labels and taints of a board are held against. */
   readonly staticKey: string;
   /** Pods of the same shape are the same to a board, siblings included. */
@@ -97,7 +100,10 @@ export interface PodInfo {
   readonly isPlain: boolean;
 }
 
-export function compilePod(pod: Pod, resources: ResourceIndex): PodInfo {
+const NOTHING_FOREIGN: ReadonlyMap<string, string> = new Map();
+
+/** `images`: for a pod that is to be placed; one that has its board is not judged by them. */
+export function compilePod(pod: Pod, resources: ResourceIndex, images?: ImageCatalog): PodInfo {
   const meta = pod.metadata ?? {};
   const labels = meta.labels ?? {};
   const podAffinity = pod.spec?.affinity?.podAffinity;
@@ -106,7 +112,8 @@ export function compilePod(pod: Pod, resources: ResourceIndex): PodInfo {
   const scoring = scoringRequests(pod);
   const hostPorts = hostPortsOf(pod);
   const claims = claimNames(pod.spec?.volumes);
-  const staticKey = staticKeyOf(pod);
+  const foreignTo = images?.foreignTo(imagesOf(pod)) ?? NOTHING_FOREIGN;
+  const staticKey = staticKeyOf(pod, foreignTo);
   const owner = meta.ownerReferences?.find((one) => one.controller === true)?.uid ?? '';
   return {
     key: `${meta.namespace ?? ''}/${meta.name ?? ''}`,
@@ -138,21 +145,29 @@ export function compilePod(pod: Pod, resources: ResourceIndex): PodInfo {
     gated: (pod.spec?.schedulingGates ?? []).length > 0,
     preempts: pod.spec?.preemptionPolicy !== 'Never',
     created: meta.creationTimestamp ?? '',
+    foreignTo,
     staticKey,
     shapeKey: shapeKeyOf(requests, scoring, owner, staticKey),
     isPlain: hostPorts.length === 0 && claims.length === 0 && !hasPlacementRules(pod),
   };
 }
 
-function staticKeyOf({ spec }: Pod): string {
+function imagesOf({ spec }: Pod): string[] {
+  const all = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])];
+  return all.flatMap(({ image }) => (image === undefined ? [] : [image]));
+}
+
+function staticKeyOf({ spec }: Pod, foreignTo: ReadonlyMap<string, string>): string {
   const { nodeName = '', nodeSelector, tolerations = [], affinity } = spec ?? {};
   const required = affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
   const isOpen =
     nodeName === '' &&
     nodeSelector === undefined &&
     tolerations.length === 0 &&
-    required === undefined;
-  return isOpen ? '' : JSON.stringify([nodeName, nodeSelector, tolerations, required]);
+    required === undefined &&
+    foreignTo.size === 0;
+  if (isOpen) return '';
+  return JSON.stringify([nodeName, nodeSelector, tolerations, required, ...foreignTo.keys()]);
 }
 
 function shapeKeyOf(

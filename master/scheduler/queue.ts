@@ -10,7 +10,7 @@
 import type { FilterName } from './filters.ts';
 
 /** What happened in the cluster that may let a parked pod fit. */
-type ClusterEvent = 'node' | 'podRemoved' | 'podPlaced' | 'namespace' | 'volume';
+type ClusterEvent = 'node' | 'podRemoved' | 'podPlaced' | 'namespace' | 'volume' | 'image';
 
 const HELPED_BY: Readonly<Record<Exclude<ClusterEvent, 'node'>, readonly FilterName[]>> = {
   podRemoved: [
@@ -20,6 +20,7 @@ const HELPED_BY: Readonly<Record<Exclude<ClusterEvent, 'node'>, readonly FilterN
   podPlaced: ['PodTopologySpread', 'InterPodAffinity'],
   namespace: ['InterPodAffinity'],
   volume: ['VolumeBinding'],
+  image: ['ImageArchitecture'],
 };
 
 const BACKOFF_FIRST_MS = 1_000;

@@ -120,12 +120,23 @@ export class Scheduler {
     this.#snapshot.setUsage(nodeName, usage);
   }
 
+  /** Full names of the images that a board refused not long ago because they are not built for it. */
+  setForeignImages(nodeName: string, images: readonly string[]): void {
+    const isFree = this.#snapshot.images.setRefused(nodeName, images);
+    if (isFree && this.#queue.wake('image')) this.#wakeUp();
+  }
+
+  /** As it is to be placed. */
+  #compile(pod: Pod): PodInfo {
+    return compilePod(pod, this.#snapshot.resources, this.#snapshot.images);
+  }
+
   /**
    * For `pier why`: how each board looks to this pod now. A placed pod is judged as if it were not
    * there.
    */
   explain(pod: Pod): NodeExplanation[] {
-    const info = { ...compilePod(pod, this.#snapshot.resources), nodeName: '' };
+    const info = { ...this.#compile(pod), nodeName: '' };
     const placed = this.#snapshot.removePod(info.uid);
     try {
       return explain(info, this.#snapshot, { strategy: this.#strategyOf(pod) ?? 'pack' });
@@ -192,7 +203,7 @@ export class Scheduler {
     const nominated = object.status?.nominatedNodeName ?? '';
     if (nominated !== '') {
       // Cleared by this master in an earlier life: the place is still the pod's.
-      const pod = compilePod(object, this.#snapshot.resources);
+      const pod = this.#compile(object);
       this.#nominations.set(uid, { pod, node: nominated });
       this.#snapshot.assume(pod, nominated);
     }
@@ -244,7 +255,7 @@ export class Scheduler {
         continue;
       }
       pods.set(key, pod);
-      const info = compilePod(pod, this.#snapshot.resources);
+      const info = this.#compile(pod);
       byStrategy.set(strategy, [...(byStrategy.get(strategy) ?? []), info]);
     }
     const placed: PlacedPod[] = [];

@@ -11,6 +11,7 @@ import type { Node, Pod, Taint } from '../../protocol/kinds/types.ts';
 import { hasEnded } from '../../protocol/pod-phase.ts';
 import { Columns } from './columns.ts';
 import { FastPath } from './fast-path.ts';
+import { ImageCatalog } from './image-catalog.ts';
 import { compilePod, type PodInfo } from './pod-info.ts';
 import { nodeAllocatable, ResourceIndex } from './resources.ts';
 import { conditionTaints } from './taints.ts';
@@ -53,6 +54,7 @@ export interface PlacedTerms {
 export class ClusterSnapshot {
   readonly resources = new ResourceIndex();
   readonly volumes = new VolumeCatalog();
+  readonly images = new ImageCatalog((node) => this.#nodes.get(node)?.labels);
   readonly #nodes = new Map<string, NodeView>();
   readonly #nodeOf = new Map<string, string>();
   readonly #homeless = new Map<string, Map<string, PodInfo>>();
@@ -120,6 +122,7 @@ export class ClusterSnapshot {
       const isOtherSize = JSON.stringify(known.allocatable) !== JSON.stringify(facts.allocatable);
       Object.assign(known, facts);
       if (isAnother) this.#index?.fast.forgetEligibility();
+      if (isAnother) this.images.forgetProcessors();
       if (isOtherSize) this.#index?.columns.touch(known);
       return isAnother || isOtherSize;
     }
@@ -136,6 +139,7 @@ export class ClusterSnapshot {
       usage: undefined,
     };
     this.#nodes.set(name, view);
+    this.images.forgetProcessors();
     this.#index = undefined;
     const waiting = this.#homeless.get(name);
     this.#homeless.delete(name);
@@ -148,6 +152,7 @@ export class ClusterSnapshot {
     const view = this.#nodes.get(name);
     if (view === undefined) return;
     this.#nodes.delete(name);
+    this.images.forgetProcessors();
     this.#index = undefined;
     if (view.pods.size === 0) return;
     for (const uid of view.pods.keys()) this.#terms.delete(uid);

@@ -8,13 +8,16 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Test } from 'tap';
-import { fullImageName } from '../../agent/runtime/image-name.ts';
+import { kubernetesArchitecture } from '../../agent/host/facts.ts';
+import { ForeignImageError, ImagePuller } from '../../agent/pods/image-puller.ts';
 import {
   type ContainerSpec,
   ImagePullError,
   type Runtime,
   type SandboxSpec,
 } from '../../agent/runtime/runtime.ts';
+import { systemClock } from '../../protocol/clock.ts';
+import { fullImageName } from '../../protocol/image-name.ts';
 import { busyboxTar } from '../support/podman.ts';
 import { REGISTRY, startRegistry } from '../support/registry.ts';
 import { containerSpec, eventually, reached, readLog, sandboxSpec } from './runtime.contract.ts';
@@ -245,6 +248,41 @@ async function registryTests(t: Test, { runtime, netns, dir }: RealHarness): Pro
     t.equal(await runtime.imageStatus(image), undefined);
     t.match((await runtime.pullImage(image, signal, login)).id, /^[0-9a-f]{64}$/);
     t.ok(await runtime.imageStatus(image));
+  });
+
+  await t.test('an image that is not built for the board is refused', async (t) => {
+    const login = { username: 'someone', password: 'secret' };
+    const registry = await startRegistry({ netns, dir }, await busyboxTar(), login);
+    t.teardown(() => registry.kill('SIGKILL'));
+    const architecture = kubernetesArchitecture(process.arch);
+    const puller = new ImagePuller({
+      runtime,
+      clock: systemClock,
+      parallelMax: 1,
+      architecture,
+      emulated: async () => [],
+    });
+    const ensure = (name: string) =>
+      puller.ensure({
+        image: `${REGISTRY}/${name}`,
+        policy: 'IfNotPresent',
+        copyWillDo: false,
+        logins: [login],
+        signal: new AbortController().signal,
+        onPulling: () => {},
+      });
+    t.match(await ensure('own/tool:1'), { type: 'pulled' });
+    t.match(await runtime.imageStatus(`${REGISTRY}/own/tool:1`), { architecture });
+    for (const name of ['foreign/tool:1', 'foreign-list/tool:1']) {
+      const error = await ensure(name).then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
+      t.ok(error instanceof ForeignImageError, name);
+      t.match(String(error), new RegExp(`this board is ${architecture}: build it for`));
+      t.comment(String(error));
+    }
+    t.equal(puller.foreignImages().length, 2);
   });
 }
 

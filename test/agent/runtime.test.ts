@@ -2,13 +2,13 @@
 import t from 'tap';
 import { FakeRuntime } from '../../agent/runtime/fake.ts';
 import type { FakeProcess } from '../../agent/runtime/fake-exec.ts';
-import { fullImageName } from '../../agent/runtime/image-name.ts';
 import { Limiter } from '../../agent/runtime/limiter.ts';
 import { pauseProgram } from '../../agent/runtime/pause-image.ts';
 import { PodmanRuntime } from '../../agent/runtime/podman.ts';
 import { gatewayOf } from '../../agent/runtime/podman-network.ts';
 import { readContainer, readExit } from '../../agent/runtime/podman-read.ts';
 import { type ContainerSpec, LABELS, RuntimeError } from '../../agent/runtime/runtime.ts';
+import { fullImageName } from '../../protocol/image-name.ts';
 import { busyboxTar, makeTestBoard, podmanMissing } from '../support/podman.ts';
 import {
   type Behaviour,

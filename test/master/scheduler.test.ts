@@ -6,4 +6,5 @@ import './scheduler/packing.ts';
 import './scheduler/preemption.ts';
 import './scheduler/driver.ts';
 import './scheduler/volumes.ts';
+import './scheduler/images.ts';
 import './scheduler/why.ts';

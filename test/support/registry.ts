@@ -1,6 +1,7 @@
 /**
  * A small registry of images on the loopback of a network namespace: one image under any name, for those who show a name
- * and a password (OCI distribution specification, pulls only). It is this file again, run as a program in there.
+ * and a password (OCI distribution specification, pulls only). Below "foreign/" it is for another processor, below
+ * "foreign-list/" it is the only one of a list. It is this file again, run as a program in there.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -10,12 +11,15 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
+import { kubernetesArchitecture } from '../../agent/host/facts.ts';
 import type { RegistryLogin } from '../../agent/runtime/runtime.ts';
 
 const SELF = fileURLToPath(import.meta.url);
 /** The namespace is the test's own: nobody else is there. */
 const PORT = 5000;
 export const REGISTRY = `127.0.0.1:${PORT}`;
+/** No board of ours has it. */
+export const FOREIGN = 's390x';
 export const REFUSAL = 'show me your badge';
 
 /** Program and arguments; `file` is a tar archive of the image's file system. It says a line when it listens. */
@@ -51,18 +55,22 @@ const VENDOR = 'application/vnd.docker';
 const digestOf = (bytes: Uint8Array) =>
   `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
-/** Blobs and the manifest, by digest. */
-function imageOf(tar: Uint8Array): { manifest: Blob; all: ReadonlyMap<string, Blob> } {
+interface Image {
+  readonly manifest: Blob;
+  /** By digest. */
+  readonly all: ReadonlyMap<string, Blob>;
+}
+
+function imageOf(tar: Uint8Array, architecture: string): Image {
   const layer: Blob = {
     type: `${VENDOR}.image.rootfs.diff.tar.gzip`,
     bytes: gzipSync(tar, { level: 1 }),
   };
-  const architectures: Record<string, string> = { x64: 'amd64' };
   const config: Blob = {
     type: `${VENDOR}.container.image.v1+json`,
     bytes: Buffer.from(
       JSON.stringify({
-        architecture: architectures[process.arch] ?? process.arch,
+        architecture,
         os: 'linux',
         config: { Cmd: ['/bin/sh'] },
         rootfs: { type: 'layers', diff_ids: [digestOf(tar)] },
@@ -84,6 +92,20 @@ function imageOf(tar: Uint8Array): { manifest: Blob; all: ReadonlyMap<string, Bl
   };
 }
 
+/** Of one image for one processor. */
+function listOf({ manifest, all }: Image, architecture: string): Image {
+  const type = `${VENDOR}.distribution.manifest.list.v2+json`;
+  const one = {
+    mediaType: manifest.type,
+    size: manifest.bytes.length,
+    digest: digestOf(manifest.bytes),
+    platform: { architecture, os: 'linux' },
+  };
+  const body = { schemaVersion: 2, mediaType: type, manifests: [one] };
+  const list: Blob = { type, bytes: Buffer.from(JSON.stringify(body)) };
+  return { manifest: list, all: new Map([...all, [digestOf(list.bytes), list]]) };
+}
+
 function refuse(response: ServerResponse, status: number, code: string, message: string): void {
   response.writeHead(status, {
     'Content-Type': 'application/json',
@@ -93,7 +115,10 @@ function refuse(response: ServerResponse, status: number, code: string, message:
 }
 
 async function main(file: string, username: string, password: string): Promise<void> {
-  const { manifest, all } = imageOf(await readFile(file));
+  const tar = await readFile(file);
+  const own = imageOf(tar, kubernetesArchitecture(process.arch));
+  const foreign = imageOf(tar, FOREIGN);
+  const images = { foreign, 'foreign-list': listOf(foreign, FOREIGN) };
   const expected = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
   const server = createServer((request, response) => {
     if (request.headers.authorization !== expected) {
@@ -101,7 +126,10 @@ async function main(file: string, username: string, password: string): Promise<v
       return;
     }
     const path = request.url ?? '';
-    const [, kind, reference = ''] = /^\/v2\/.+\/(manifests|blobs)\/([^/]+)$/.exec(path) ?? [];
+    const [, name = '', kind, reference = ''] =
+      /^\/v2\/([^/]+)\/.*(manifests|blobs)\/([^/]+)$/.exec(path) ?? [];
+    const { manifest, all } =
+      Object.entries(images).find(([folder]) => folder === name)?.[1] ?? own;
     const blob = all.get(reference) ?? (kind === 'manifests' ? manifest : undefined);
     if (blob === undefined) {
       if (path === '/v2/') response.end('{}');

@@ -1,6 +1,7 @@
 /** Images through CRI: state, pull, and what the board holds. */
-import { fullImageName, isLocalImage } from '../image-name.ts';
+import { fullImageName, isLocalImage } from '../../../protocol/image-name.ts';
 import type { ImageStore } from '../image-store.ts';
+import { asObject, asText } from '../json-read.ts';
 import { localImage, syncFileSystem } from '../own-disk.ts';
 import { ImagePullError, type ImageStatus, type RegistryLogin } from '../runtime.ts';
 import type { GrpcSocket } from './grpc.ts';
@@ -15,10 +16,17 @@ export async function imageStatus(
   grpc: GrpcSocket,
   image: string,
 ): Promise<ImageStatus | undefined> {
-  const request = { image: { image: fullImageName(image) } };
-  const { image: found } = await grpc.call(CRI.imageStatus, request, { isRead: true });
+  const request = { image: { image: fullImageName(image) }, verbose: true };
+  const { image: found, info } = await grpc.call(CRI.imageStatus, request, { isRead: true });
   if (found === undefined || found.id === '') return undefined;
-  return { id: plainId(found.id), repoDigests: found.repoDigests };
+  const { id, repoDigests } = found;
+  return { id: plainId(id), repoDigests, architecture: architectureOf(info.info) };
+}
+
+/** From the image's configuration (OCI), which containerd and CRI-O tell in their verbose answers. */
+function architectureOf(info: string | undefined): string {
+  const { imageSpec } = asObject(info === undefined ? {} : JSON.parse(info));
+  return asText(asObject(imageSpec).architecture) ?? '';
 }
 
 /** Throws ImagePullError with the engine's own words. `rootDir` is where the engine keeps images. */

@@ -1,6 +1,6 @@
 /** Images that are made on the board: the pause image, so that no registry is needed, and whatever is imported. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { fullImageName } from '../image-name.ts';
+import { fullImageName } from '../../../protocol/image-name.ts';
 import { syncFileSystem } from '../own-disk.ts';
 import { PAUSE_COMMAND, pauseArch, pauseImageTar } from '../pause-image.ts';
 import { RuntimeError } from '../runtime.ts';

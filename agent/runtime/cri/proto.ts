@@ -260,7 +260,11 @@ export const CRI = {
     containerId: [1, 'string'],
     type: [2, 'int'],
   }),
-  imageStatus: method(`${IMAGES}/ImageStatus`, { image: [1, imageSpec] }, { image: [1, image] }),
+  imageStatus: method(
+    `${IMAGES}/ImageStatus`,
+    { image: [1, imageSpec], verbose: [2, 'bool'] },
+    { image: [1, image], info: [2, 'map'] },
+  ),
   listImages: method(`${IMAGES}/ListImages`, nothing, { images: [1, [image]] }),
   removeImage: method(`${IMAGES}/RemoveImage`, { image: [1, imageSpec] }, nothing),
   pullImage: method(

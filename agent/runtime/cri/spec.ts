@@ -1,6 +1,7 @@
 /** From our specs to CRI's PodSandboxConfig and ContainerConfig. Pure. */
+
+import { fullImageName } from '../../../protocol/image-name.ts';
 import { cpuLimits } from '../cpu-limits.ts';
-import { fullImageName } from '../image-name.ts';
 import {
   type ContainerSpec,
   LABELS,

@@ -1,5 +1,5 @@
 /** Images through the Docker Engine: state, pull, import. */
-import { fullImageName, isLocalImage } from '../image-name.ts';
+import { fullImageName, isLocalImage } from '../../../protocol/image-name.ts';
 import { asArray, asObject, asText } from '../json-read.ts';
 import { localImage, syncFileSystem } from '../own-disk.ts';
 import { answerLines, type CallOptions, EngineHttpError, type PodmanHttp } from '../podman-http.ts';
@@ -18,7 +18,7 @@ export async function imageStatus(
     const id = asText(answer.Id);
     if (id === undefined) throw new RuntimeError(`docker told no id for the image ${image}`);
     const repoDigests = asArray(answer.RepoDigests).filter((digest) => typeof digest === 'string');
-    return { id: plainId(id), repoDigests };
+    return { id: plainId(id), repoDigests, architecture: asText(answer.Architecture) ?? '' };
   } catch (error) {
     if (error instanceof EngineHttpError && error.status === 404) return undefined;
     throw error;

@@ -2,8 +2,9 @@
  * From our specs to the Docker Engine API's bodies (docs.docker.com/engine/api, 1.40 and newer). Pure. A pod is a pause
  * container; the others join its network and IPC namespaces.
  */
+
+import { fullImageName } from '../../../protocol/image-name.ts';
 import { cpuLimits } from '../cpu-limits.ts';
-import { fullImageName } from '../image-name.ts';
 import { PAUSE_IMAGE } from '../pause-image.ts';
 import { BRIDGE, containerName, IP_LABEL, NETWORK, podName } from '../podman-spec.ts';
 import {

@@ -61,6 +61,7 @@ export class Board {
   readonly reports: PodStatusReport[] = [];
   readonly events: PodEvent[] = [];
   desired: DesiredView = view([]);
+  emulated: string[] = [];
   #manager: PodManager | undefined;
   records: PodRecords | undefined;
   #notes: RunNotes | undefined;
@@ -88,6 +89,8 @@ export class Board {
       records,
       notes,
       desired: () => this.desired,
+      architecture: 'arm64',
+      emulated: async () => this.emulated,
       facts: () => ({
         nodeName: 'pi-1',
         hostIp: '192.0.2.1',

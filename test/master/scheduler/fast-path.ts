@@ -16,6 +16,8 @@ function theLongWay(info: PodInfo, snapshot: ClusterSnapshot, strategy: Strategy
   return best(info, open, cycle, strategy)?.name ?? 'nowhere';
 }
 
+/** The full name of the image of all these pods. */
+const BUSYBOX = 'docker.io/library/busybox:latest';
 const SPECS: readonly Partial<PodSpec>[] = [
   {},
   { nodeSelector: { disk: 'ssd' } },
@@ -40,7 +42,19 @@ function ownedPod(name: string, requests: number, spec: number, owner: number): 
 }
 
 const step = fc.record({
-  what: fc.constantFrom('pod', 'pod', 'pod', 'pod', 'end', 'use', 'cordon', 'heal', 'grow', 'go'),
+  what: fc.constantFrom(
+    'pod',
+    'pod',
+    'pod',
+    'pod',
+    'end',
+    'use',
+    'cordon',
+    'heal',
+    'grow',
+    'go',
+    'image',
+  ),
   board: fc.integer({ min: 0, max: 6 }),
   requests: fc.integer({ min: 0, max: REQUESTS.length - 1 }),
   spec: fc.integer({ min: 0, max: SPECS.length - 1 }),
@@ -51,7 +65,10 @@ function boardOf(index: number, more: { unschedulable?: boolean; cpu?: string } 
   return node(`n${index}`, {
     memory: `${1 + (index % 3)}Gi`,
     extra: { 'ephemeral-storage': '8Gi', ...(index === 1 ? { 'pier.local/gpio': '2' } : {}) },
-    labels: index % 2 === 0 ? { disk: 'ssd' } : {},
+    labels: {
+      'kubernetes.io/arch': index % 3 === 0 ? 'arm' : 'arm64',
+      ...(index % 2 === 0 ? { disk: 'ssd' } : {}),
+    },
     taints: index === 5 ? [{ key: 'k', effect: 'NoSchedule' }] : [],
     ...more,
   });
@@ -66,7 +83,8 @@ t.test('the short way and the long way agree, whatever happened before', async (
       const placed: string[] = [];
       for (const [at, { what, board, requests, spec, owner }] of steps.entries()) {
         if (what === 'pod') {
-          const info = compilePod(ownedPod(`p${at}`, requests, spec, owner), snapshot.resources);
+          const one = ownedPod(`p${at}`, requests, spec, owner);
+          const info = compilePod(one, snapshot.resources, snapshot.images);
           const expected = theLongWay(info, snapshot, strategy);
           const decision = schedule(info, snapshot, { strategy });
           const chosen = 'node' in decision ? decision.node : 'nowhere';
@@ -79,6 +97,8 @@ t.test('the short way and the long way agree, whatever happened before', async (
           if (uid !== undefined) snapshot.removePod(uid);
         } else if (what === 'use') {
           snapshot.setUsage(`n${board}`, { cpuMillis: 600 * requests, memoryBytes: 2 ** 29 });
+        } else if (what === 'image') {
+          snapshot.images.setRefused(`n${board}`, spec === 0 ? [BUSYBOX] : []);
         } else if (what === 'go') {
           snapshot.removeNode(`n${board}`);
         } else {
