@@ -1,5 +1,6 @@
 /** Reads the parts of a kubeconfig that Pier's own commands need: one server, one client certificate. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { parse } from 'yaml';
@@ -62,4 +63,24 @@ function connectionOf(config: Kubeconfig, path: string): Connection {
     key: Buffer.from(user['client-key-data'], 'base64'),
     serverName: cluster['tls-server-name'],
   };
+}
+
+/** The options of commands that ask the master. */
+export interface WhoAsks {
+  /** Where Pier keeps its data. */
+  readonly data: string;
+  readonly kubeconfig?: string;
+}
+
+/** The given one, the one of the environment, or the first of this board that can be read. */
+export function kubeconfigOf({ kubeconfig, data }: WhoAsks): string {
+  const named = kubeconfig ?? process.env.KUBECONFIG;
+  if (named !== undefined && named !== '') return named;
+  const uid = process.getuid?.() ?? 0;
+  const usual = [join(data, 'master/admin.kubeconfig'), join(data, `kubeconfig-${uid}`)];
+  const found = usual.find((path) => existsSync(path));
+  if (found !== undefined) return found;
+  throw new Error(
+    `there is no kubeconfig at ${usual.join(' or ')}: give one with --kubeconfig or KUBECONFIG`,
+  );
 }

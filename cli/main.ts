@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { down } from './commands/down.ts';
 import { runMasterCommand } from './commands/master-command.ts';
+import { rebalance } from './commands/rebalance.ts';
 import { defaultNodeName, up } from './commands/up.ts';
 import { why } from './commands/why.ts';
 
@@ -51,6 +52,12 @@ function program(): Command {
     .option('--kubeconfig <file>', 'who asks, and whom (default: $KUBECONFIG, then that of --data)')
     .option('--data <dir>', 'where Pier keeps its data', DATA)
     .action(why);
+  pier
+    .command('rebalance')
+    .description('which moves of pods would free a whole board; makes none of them')
+    .option('--kubeconfig <file>', 'who asks, and whom (default: $KUBECONFIG, then that of --data)')
+    .option('--data <dir>', 'where Pier keeps its data', DATA)
+    .action(rebalance);
   addMasterCommands(pier);
   return pier;
 }

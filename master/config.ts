@@ -20,7 +20,10 @@ export interface MasterConfig {
   /** Seconds a pod stays bound to a board that is gone, unless it says otherwise. */
   readonly evictionSeconds: number;
   readonly scheduling: 'binpack' | 'spread';
+  readonly rebalance: RebalanceMode;
 }
+
+export type RebalanceMode = 'off' | 'propose' | 'move';
 
 export interface MasterFlags {
   readonly data: string;
@@ -31,6 +34,7 @@ export interface MasterFlags {
   readonly podCidr: string;
   readonly evictionSeconds: number;
   readonly scheduling: 'binpack' | 'spread';
+  readonly rebalance: RebalanceMode;
 }
 
 const ANY_ADDRESS: ReadonlySet<string> = new Set(['::', '0.0.0.0']);
@@ -52,6 +56,7 @@ export function configOf(flags: MasterFlags): MasterConfig {
     podCidr: flags.podCidr,
     evictionSeconds: flags.evictionSeconds,
     scheduling: flags.scheduling,
+    rebalance: flags.rebalance,
   });
 }
 

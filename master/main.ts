@@ -6,7 +6,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { pino } from 'pino';
 import { parseClusterFile } from './cluster-file.ts';
 import { addStoreCommands } from './commands/program.ts';
-import { configOf, lanAddress, type MasterFlags } from './config.ts';
+import { configOf, lanAddress, type MasterFlags, type RebalanceMode } from './config.ts';
 
 const DATA = '/var/lib/pier/master';
 
@@ -21,6 +21,11 @@ function wholeNumber(min: number, max: number) {
 function scheduling(text: string): 'binpack' | 'spread' {
   if (text === 'binpack' || text === 'spread') return text;
   throw new InvalidArgumentError('give binpack or spread');
+}
+
+function rebalance(text: string): RebalanceMode {
+  if (text === 'off' || text === 'propose' || text === 'move') return text;
+  throw new InvalidArgumentError('give off, propose or move');
 }
 
 async function run(flags: MasterFlags): Promise<void> {
@@ -110,6 +115,12 @@ function program(): Command {
       'binpack fills boards tightly, spread uses many',
       scheduling,
       'binpack',
+    )
+    .option(
+      '--rebalance <mode>',
+      'free whole boards: propose says by events which pods would move, move evicts them, one a minute',
+      rebalance,
+      'off',
     )
     .action(run);
   master

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import { systemClock } from '../protocol/clock.ts';
 import type { Heartbeat } from '../protocol/messages.ts';
+import { REBALANCE_PATH } from '../protocol/rebalance.ts';
 import { STREAM_PATH } from '../protocol/streams.ts';
 import { WHY_PATH } from '../protocol/why.ts';
 import { bootstrap } from './api/bootstrap.ts';
@@ -22,11 +23,13 @@ import { type ApiServer, createApiServer } from './api/server.ts';
 import { Broker } from './broker/broker.ts';
 import { formatClusterFile } from './cluster-file.ts';
 import { BACKUP_PATH, backupHandler } from './commands/backup-route.ts';
+import { rebalanceHandler } from './commands/rebalance-route.ts';
 import { whyHandler } from './commands/why-route.ts';
 import { lanAddress, type MasterConfig } from './config.ts';
 import { startControllers } from './controllers/controllers.ts';
 import { ApiEventRecorder } from './controllers/events.ts';
 import { DEFAULT_LIFECYCLE_OPTIONS } from './controllers/node-lifecycle.ts';
+import { lookForMoves } from './controllers/rebalance-controller.ts';
 import { startFleet } from './fleet/fleet.ts';
 import { collectGarbage } from './garbage.ts';
 import { SharedInformers } from './informer/shared.ts';
@@ -169,6 +172,7 @@ async function assemble({ config, log, registry, pki, closers, store }: Parts): 
     informers,
     metrics: fleet.metrics,
     signRequest: requestSigner(pki, clock),
+    rebalance: { planner: scheduler, mode: config.rebalance },
     options: {
       lifecycle: {
         ...DEFAULT_LIFECYCLE_OPTIONS,
@@ -194,6 +198,8 @@ async function assemble({ config, log, registry, pki, closers, store }: Parts): 
   });
   api.onUpgrade(STREAM_PATH, fleet.upgrade);
   api.onRequest(WHY_PATH, whyHandler({ registry, scheduler }));
+  const look = () => lookForMoves(informers, scheduler);
+  api.onRequest(REBALANCE_PATH, rebalanceHandler({ registry, mode: config.rebalance, look }));
   api.onRequest(BACKUP_PATH, backupHandler({ store, pkiDir: config.pkiDir }));
   await listen(api, config);
   closers.push(() => api.close());

@@ -1,16 +1,12 @@
 /** `pier why POD`: for each board, that it fits (with its scores), or exactly why not. */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { Value } from 'typebox/value';
 import { WHY_PATH, WhyAnswer } from '../../protocol/why.ts';
 import { Client } from '../client.ts';
-import { readKubeconfig } from '../kubeconfig.ts';
+import { kubeconfigOf, readKubeconfig, type WhoAsks } from '../kubeconfig.ts';
 import { renderTable } from '../table.ts';
 
-export interface WhyOptions {
+export interface WhyOptions extends WhoAsks {
   readonly namespace: string;
-  readonly data: string;
-  readonly kubeconfig?: string;
 }
 
 /** Prints to stdout. Throws an Error whose message says what to do. */
@@ -28,19 +24,6 @@ export async function why(pod: string, options: WhyOptions): Promise<void> {
   } finally {
     client.close();
   }
-}
-
-/** The given one, the one of the environment, or the first of this board that can be read. */
-function kubeconfigOf({ kubeconfig, data }: WhyOptions): string {
-  const named = kubeconfig ?? process.env.KUBECONFIG;
-  if (named !== undefined && named !== '') return named;
-  const uid = process.getuid?.() ?? 0;
-  const usual = [join(data, 'master/admin.kubeconfig'), join(data, `kubeconfig-${uid}`)];
-  const found = usual.find((path) => existsSync(path));
-  if (found !== undefined) return found;
-  throw new Error(
-    `there is no kubeconfig at ${usual.join(' or ')}: give one with --kubeconfig or KUBECONFIG`,
-  );
 }
 
 /** Lines for people, without a line end. Pure. */

@@ -79,6 +79,8 @@ export interface ApiClient {
     name: string,
     options?: DeleteOptions,
   ): Promise<T | undefined>;
+  /** POST pods/NAME/eviction: TooManyRequests while a disruption budget does not allow it, Conflict for another uid. */
+  evict(namespace: string, podName: string, podUid: string): Promise<void>;
   /** POST pods/NAME/binding: assign the pod to a node, once. */
   bind(namespace: string, podName: string, podUid: string, nodeName: string): Promise<void>;
 }

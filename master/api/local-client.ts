@@ -3,7 +3,14 @@
  * What it sends is decoded strictly, so that a field with a typing error fails in the first test.
  */
 import type { KubeObject } from '../../protocol/kinds/meta.ts';
-import type { ApiClient, ListOptions, ResourceId, User, WatchEvent } from './client.ts';
+import {
+  type ApiClient,
+  type ListOptions,
+  RESOURCES,
+  type ResourceId,
+  type User,
+  type WatchEvent,
+} from './client.ts';
 import { decodeInput } from './input.ts';
 import { parseRevision } from './list.ts';
 import { isNamespace, namespaceFinalizers } from './namespaces.ts';
@@ -97,6 +104,11 @@ export function createLocalClient(registry: Registry, user: User): ApiClient {
       const path = { resource: find(id), namespace, name };
       const { stored, removed } = await registry.delete(user, path, options);
       return removed ? undefined : objectOf<T>(stored);
+    },
+
+    async evict(namespace, podName, podUid) {
+      const path = { resource: find(RESOURCES.pods), namespace, name: podName };
+      await registry.evict(user, path, { preconditions: { uid: podUid } }, false);
     },
 
     async bind(namespace, podName, podUid, nodeName) {

@@ -57,6 +57,14 @@ export type Action =
       readonly unlessExists?: readonly OwnerCheck[];
       readonly announce?: Announcement;
     }
+  /** A delete that disruption budgets may refuse, which is no failure. */
+  | {
+      readonly type: 'evict';
+      readonly namespace: string;
+      readonly name: string;
+      readonly uid: string;
+      readonly announce?: Announcement;
+    }
   | {
       readonly type: 'event';
       readonly regarding: EventTarget;

@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
 import { type ApiClient, RESOURCES, type ResourceId } from '../api/client.ts';
 import type { MetricsSource } from '../api/metrics.ts';
+import type { RebalanceMode } from '../config.ts';
 import { SharedInformers } from '../informer/shared.ts';
 import { systemTimers, type Timers } from '../informer/timers.ts';
 import { namespaceAccessController, roleAggregationController } from './access-controllers.ts';
@@ -26,6 +27,7 @@ import { cronJobController, jobController } from './job-controllers.ts';
 import { DEFAULT_LIFECYCLE_OPTIONS, type LifecycleOptions } from './node-lifecycle.ts';
 import { ObservedPodTimes } from './observed-times.ts';
 import { quotaController } from './quota-controller.ts';
+import { type Planner, rebalanceController } from './rebalance-controller.ts';
 import { type Controller, Runner } from './runner.ts';
 import { daemonSetController, statefulSetController } from './set-controllers.ts';
 import { volumeController } from './volume-controllers.ts';
@@ -103,6 +105,8 @@ export interface ControllersConfig {
   readonly metrics?: MetricsSource;
   /** Signs client certificates; without it approved requests for them wait. */
   readonly signRequest?: SignRequest;
+  /** Moves pods so that boards become free, or says so, or neither. */
+  readonly rebalance?: { readonly planner: Planner; readonly mode: RebalanceMode };
   /** Makes the ends of events' names. */
   readonly nextEventId?: () => string;
 }
@@ -146,6 +150,10 @@ export function startControllers(config: ControllersConfig): RunningControllers 
     volumeController(informers, client),
     certificateController(informers, config.signRequest),
   ];
+  const { rebalance } = config;
+  if (rebalance !== undefined) {
+    controllers.push(rebalanceController(informers, rebalance.planner, rebalance.mode));
+  }
   const started = controllers.map((controller) => {
     const part = log.child({ part: controller.name });
     const component = controller.name;

@@ -118,6 +118,8 @@ async function executeOne(executor: Executor, action: Action): Promise<Expectati
       );
     case 'delete':
       return executeDelete(executor, action);
+    case 'evict':
+      return executeEviction(executor, action);
     case 'event':
     case 'requeueAfter':
       return undefined;
@@ -170,6 +172,21 @@ async function executeDelete(
     if (error instanceof ApiError && error.reason === 'NotFound') {
       return { type: 'gone', id, namespace, name, uid };
     }
+    throw error;
+  }
+}
+
+async function executeEviction(
+  executor: Executor,
+  { namespace, name, uid, announce }: Extract<Action, { type: 'evict' }>,
+): Promise<undefined> {
+  try {
+    await announced(executor, announce, name, async () => {
+      await executor.client.evict(namespace, name, uid);
+      return undefined;
+    });
+  } catch (error) {
+    if (error instanceof ApiError && error.reason === 'TooManyRequests') return;
     throw error;
   }
 }

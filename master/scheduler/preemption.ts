@@ -8,7 +8,7 @@
  * budgets, then the lowest highest victim, the smallest sum of priorities, the fewest victims, the youngest
  * victims, the first name.
  */
-import type { LabelSelector } from '../../protocol/kinds/types.ts';
+import type { LabelSelector, PodDisruptionBudget } from '../../protocol/kinds/types.ts';
 import { matchesLabelSelector } from '../../protocol/selector.ts';
 import { type Refusal, refusalOf, startCycle } from './filters.ts';
 import type { PodInfo } from './pod-info.ts';
@@ -27,6 +27,15 @@ export interface Budget {
   readonly disruptionsAllowed: number;
   /** Names of pods whose disruption is counted already. */
   readonly disruptedPods: ReadonlySet<string>;
+}
+
+export function budgetOf({ metadata, spec, status }: PodDisruptionBudget): Budget {
+  return {
+    namespace: metadata?.namespace ?? '',
+    selector: spec?.selector,
+    disruptionsAllowed: status?.disruptionsAllowed ?? 0,
+    disruptedPods: new Set(Object.keys(status?.disruptedPods ?? {})),
+  };
 }
 
 export interface Preemption {
@@ -145,7 +154,10 @@ function byBudget(
   return { breaking, others };
 }
 
-function covers({ namespace, selector, disruptedPods }: Budget, pod: PodInfo): boolean {
+export function covers(
+  { namespace, selector, disruptedPods }: Budget,
+  pod: Pick<PodInfo, 'namespace' | 'name' | 'labels'>,
+): boolean {
   return (
     namespace === pod.namespace &&
     !disruptedPods.has(pod.name) &&

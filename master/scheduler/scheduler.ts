@@ -11,7 +11,7 @@
 
 import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
-import type { Node, Pod, PodDisruptionBudget } from '../../protocol/kinds/types.ts';
+import type { Node, Pod } from '../../protocol/kinds/types.ts';
 import { hasEnded } from '../../protocol/pod-phase.ts';
 import { ApiError } from '../../protocol/status.ts';
 import type { ApiClient } from '../api/client.ts';
@@ -21,8 +21,9 @@ import type { SharedInformers } from '../informer/shared.ts';
 import { systemTimers, type Timers } from '../informer/timers.ts';
 import { type PlacedPod, scheduleBatch } from './batch.ts';
 import { compilePod, type PodInfo } from './pod-info.ts';
-import { type Budget, findPreemption } from './preemption.ts';
+import { budgetOf, findPreemption } from './preemption.ts';
 import { SchedulingQueue } from './queue.ts';
+import { type Mobility, planRebalance, type RebalancePlan } from './rebalance.ts';
 import { explain, type NodeExplanation, type Unschedulable } from './schedule.ts';
 import { keyOfPod, SchedulerWrites } from './scheduler-writes.ts';
 import type { Strategy } from './scores.ts';
@@ -143,6 +144,24 @@ export class Scheduler {
     } finally {
       if (placed !== undefined) this.#snapshot.assume(info, placed);
     }
+  }
+
+  /** Which moves would free a board, of the pods that `mobility` lets move. */
+  planRebalance(mobility: (pod: Pod) => Mobility): RebalancePlan {
+    const { pods } = this.#options.informers;
+    return planRebalance(this.#snapshot, {
+      mobility: ({ key }) => {
+        const pod = pods.getByKey(key);
+        return pod === undefined ? { stays: 'it is not known yet' } : mobility(pod);
+      },
+      successor: ({ key }) => {
+        const pod = pods.getByKey(key);
+        const strategy = pod === undefined ? undefined : this.#strategyOf(pod);
+        if (pod?.spec === undefined || strategy === undefined) return undefined;
+        const { nodeName: _, ...spec } = pod.spec;
+        return { pod: this.#compile({ ...pod, spec }), strategy };
+      },
+    });
   }
 
   #strategyOf(pod: Pod): Strategy | undefined {
@@ -360,15 +379,6 @@ export class Scheduler {
 function isRelabelled({ object, previous }: { object: Pod; previous: Pod }): boolean {
   const [now, before] = [object.metadata?.labels, previous.metadata?.labels];
   return JSON.stringify(now ?? {}) !== JSON.stringify(before ?? {});
-}
-
-function budgetOf({ metadata, spec, status }: PodDisruptionBudget): Budget {
-  return {
-    namespace: metadata?.namespace ?? '',
-    selector: spec?.selector,
-    disruptionsAllowed: status?.disruptionsAllowed ?? 0,
-    disruptedPods: new Set(Object.keys(status?.disruptedPods ?? {})),
-  };
 }
 
 /** Runs the tasks with at most `max` at a time; each handles its own errors. */

@@ -7,6 +7,7 @@ import './controllers/daemonsets.ts';
 import './controllers/deployment.ts';
 import './controllers/deployment-rollback.ts';
 import './controllers/disruption.ts';
+import './controllers/rebalance.ts';
 import './controllers/replicaset.ts';
 import './controllers/endpoints.ts';
 import './controllers/cronjobs.ts';

@@ -7,4 +7,5 @@ import './scheduler/preemption.ts';
 import './scheduler/driver.ts';
 import './scheduler/volumes.ts';
 import './scheduler/images.ts';
+import './scheduler/rebalance.ts';
 import './scheduler/why.ts';

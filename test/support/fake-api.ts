@@ -180,6 +180,13 @@ export class FakeApi implements ApiClient {
     return this.#put(id, 'MODIFIED', { ...current, metadata }) as T;
   }
 
+  /** Knows of no budgets. */
+  async evict(namespace: string, podName: string, podUid: string): Promise<void> {
+    const id: ResourceId = { group: '', version: 'v1', resource: 'pods' };
+    this.#record(`evict ${namespace}/${podName}`);
+    await this.delete(id, namespace, podName, { preconditions: { uid: podUid } });
+  }
+
   async bind(namespace: string, podName: string, podUid: string, nodeName: string): Promise<void> {
     await Promise.resolve();
     const id: ResourceId = { group: '', version: 'v1', resource: 'pods' };

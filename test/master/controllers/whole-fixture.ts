@@ -9,13 +9,15 @@ import { KIND_MODULES } from '../../../master/api/kinds/all.ts';
 import { createLocalClient } from '../../../master/api/local-client.ts';
 import type { MetricsSource } from '../../../master/api/metrics.ts';
 import { createRegistry } from '../../../master/api/registry.ts';
+import type { RebalanceMode } from '../../../master/config.ts';
 import { startControllers } from '../../../master/controllers/controllers.ts';
 import { ApiEventRecorder } from '../../../master/controllers/events.ts';
 import { DEFAULT_LIFECYCLE_OPTIONS } from '../../../master/controllers/node-lifecycle.ts';
 import { SharedInformers } from '../../../master/informer/shared.ts';
+import { systemTimers, type Timers } from '../../../master/informer/timers.ts';
 import { Scheduler } from '../../../master/scheduler/scheduler.ts';
 import { openMemoryStore } from '../../../master/store/memory-store.ts';
-import { systemClock } from '../../../protocol/clock.ts';
+import { type Clock, systemClock } from '../../../protocol/clock.ts';
 import type { Node, Pod, PodStatus } from '../../../protocol/kinds/types.ts';
 import { log } from './objects.ts';
 
@@ -81,8 +83,16 @@ async function playBoards(
   }
 }
 
-/** `metrics`: what pods are said to use. */
-export async function startWhole(t: Test, metrics?: MetricsSource) {
+/** A clock on which a minute is a second, with timers to match: for what waits long between its looks. */
+const FAST = 60;
+const fastClock: Clock = {
+  wallMs: () => systemClock.wallMs(),
+  monotonicMs: () => systemClock.monotonicMs() * FAST,
+};
+const fastTimers: Timers = { after: (ms, run) => systemTimers.after(ms / FAST, run) };
+
+/** `metrics`: what pods are said to use. With `rebalance`, controllers live on a fast clock. */
+export async function startWhole(t: Test, metrics?: MetricsSource, rebalance?: RebalanceMode) {
   const registry = await createRegistry({
     store: openMemoryStore(),
     memoryStore: openMemoryStore(),
@@ -97,16 +107,22 @@ export async function startWhole(t: Test, metrics?: MetricsSource) {
   });
   const informers = new SharedInformers({ client, log });
   const lifecycle = { ...DEFAULT_LIFECYCLE_OPTIONS, defaultTolerationMs: 50 };
+  const events = new ApiEventRecorder({ client, clock: systemClock, log, component: 'scheduler' });
+  const scheduler = new Scheduler({ client, clock: systemClock, log, informers, events });
   const controllers = startControllers({
     client,
-    clock: systemClock,
+    ...(rebalance === undefined
+      ? { clock: systemClock }
+      : {
+          clock: fastClock,
+          timers: fastTimers,
+          rebalance: { planner: scheduler, mode: rebalance },
+        }),
     log,
     informers,
     options: { lifecycle },
     ...(metrics === undefined ? {} : { metrics }),
   });
-  const events = new ApiEventRecorder({ client, clock: systemClock, log, component: 'scheduler' });
-  const scheduler = new Scheduler({ client, clock: systemClock, log, informers, events });
   await Promise.all([controllers.ready, scheduler.start()]);
   const abort = new AbortController();
   const isDead = new Set<string>();
