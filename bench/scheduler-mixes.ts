@@ -90,6 +90,32 @@ export function instances(folder: string): Mix[] {
   return mixes;
 }
 
+/** Mixes that nobody has looked at before: `seed` says which. Few or many templates, small or large, boards of three sizes. */
+export function randomMix(seed: number): Mix {
+  const random = generator(seed);
+  // The first numbers of such a generator are much alike from seed to seed.
+  for (let at = 0; at < 16; at += 1) random();
+  const upTo = (max: number): number => 1 + Math.floor(random() * max);
+  const boards: readonly Size[] = [
+    [4_000, 8_192],
+    [4_000, 4_096],
+    [8_000, 16_384],
+  ];
+  const board = boards[upTo(3) - 1] ?? [4_000, 8_192];
+  const part = [0.1, 0.3, 0.6][upTo(3) - 1] ?? 0.3;
+  const [cpu, memory] = [50, 64];
+  const template = (): Size => [
+    cpu * upTo((board[0] * part) / cpu),
+    memory * upTo((board[1] * part) / memory),
+  ];
+  const templates = Array.from({ length: [3, 5, 8, 20, 500][upTo(5) - 1] ?? 5 }, template);
+  const pods = Array.from({ length: 200 + upTo(300) }, () => {
+    const one = templates[Math.floor(random() * templates.length)];
+    return one ?? ([100, 100] as const);
+  });
+  return { name: `random ${seed}`, board, pods };
+}
+
 const TEMPLATES: readonly Size[] = [
   [100, 128],
   [250, 256],

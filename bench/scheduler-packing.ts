@@ -16,6 +16,7 @@ import {
   generator,
   instances,
   type Mix,
+  randomMix,
   readBoards,
   readTrace,
   type Size,
@@ -163,6 +164,48 @@ function oursBatch(mix: Mix, size: number): { boards: number; ms: number } {
   return { boards: boardsUsed(snapshot), ms: performance.now() - startMs };
 }
 
+/** The largest first; never more than 11/9 of the best in one dimension. */
+function firstFitDecreasing({ name, pods, board }: Mix): number {
+  const size = ([cpu, memory]: Size): number => Math.max(cpu / board[0], memory / board[1]);
+  const sorted = [...pods].sort((a, b) => size(b) - size(a));
+  return online({ name, board, pods: sorted }, () => 0);
+}
+
+/** The fewest boards that a known rule takes. */
+function bestKnown(mix: Mix): number {
+  return Math.min(
+    ...OPENING.map((name) => online(mix, RULES[name] ?? usedWith)),
+    firstFitDecreasing(mix),
+    binCentric(mix, 'dot'),
+    binCentric(mix, 'l2'),
+  );
+}
+
+/** Whether the figures above hold elsewhere: a batch beside the best known rule, mix by mix. */
+export function randomMixes(count: number): Json {
+  const results = { mixes: count, fewer: 0, equal: 0, 'of these at the bound': 0, more: 0 };
+  let boards = 0;
+  let known = 0;
+  const worse: string[] = [];
+  for (let seed = 1; seed <= count; seed += 1) {
+    const mix = randomMix(seed);
+    const [ours, best] = [oursBatch(mix, mix.pods.length).boards, bestKnown(mix)];
+    boards += ours;
+    known += best;
+    if (ours < best) results.fewer += 1;
+    if (ours === best) results.equal += 1;
+    if (ours === best && ours === lowerBound(mix)) results['of these at the bound'] += 1;
+    if (ours <= best) continue;
+    results.more += 1;
+    worse.push(`${mix.name}: ${ours}, not ${best}`);
+  }
+  const all = { ...results, boards, 'best known': known };
+  process.stdout.write('\na batch beside the best known rule, on random mixes\n');
+  printTable([Object.keys(all), Object.values(all)]);
+  if (worse.length > 0) process.stdout.write(`${worse.join('\n')}\n`);
+  return { ...all, worse };
+}
+
 const BATCH = 500;
 
 export function boardsOpened(folder: string): Json {
@@ -177,6 +220,7 @@ export function boardsOpened(folder: string): Json {
       pods: mix.pods.length,
       lowerBound: lowerBound(mix),
       ...peers,
+      'first fit decreasing': firstFitDecreasing(mix),
       'bin-centric dot': binCentric(mix, 'dot'),
       'bin-centric L2': binCentric(mix, 'l2'),
       'ours online': oursOnline(mix),

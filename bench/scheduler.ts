@@ -10,7 +10,7 @@ import type { Figures, Json } from './benchmark.ts';
 import { HOME } from './host.ts';
 import { throughput, timePerDecision } from './scheduler-core.ts';
 import { endToEnd } from './scheduler-end-to-end.ts';
-import { boardsOpened, firstRefusal } from './scheduler-packing.ts';
+import { boardsOpened, firstRefusal, randomMixes } from './scheduler-packing.ts';
 
 export const summary = 'decisions per second, packing beside the known rules, time per decision';
 
@@ -28,7 +28,7 @@ export async function run(args: string[]): Promise<Figures> {
   const parts: Readonly<Record<string, () => Json | Promise<Json>>> = {
     core: () => throughput(rounds),
     'end-to-end': () => endToEnd(rounds),
-    packing: () => [boardsOpened(values.data), firstRefusal(values.data)],
+    packing: () => [boardsOpened(values.data), randomMixes(200), firstRefusal(values.data)],
     decision: () => timePerDecision(),
   };
   if (values.only !== undefined && !(values.only in parts)) {

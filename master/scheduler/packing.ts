@@ -18,6 +18,7 @@ import {
   weightsOf,
 } from './pack-fill.ts';
 import { closeBoards } from './pack-improve.ts';
+import { PATTERN_SHAPES_MAX, patternsFor } from './pack-patterns.ts';
 
 export interface PackShape {
   /** By resource, in any unit; the same unit as the boards'. */
@@ -57,7 +58,19 @@ export interface Draft {
   readonly patterns: number[][];
 }
 
-const METHODS: readonly FillMethod[] = ['seeded', 'wide', 'greedy'];
+interface Method {
+  readonly fill: FillMethod;
+  /** How often which pattern is used is planned for all boards of the commonest kind first. */
+  readonly byPatterns?: true;
+}
+
+const METHODS: readonly Method[] = [
+  { fill: 'seeded' },
+  { fill: 'wide' },
+  { fill: 'greedy' },
+  { fill: 'seeded', byPatterns: true },
+  { fill: 'wide', byPatterns: true },
+];
 const FILL_STEPS_MAX = 500;
 /** So many kinds of empty boards are tried for the next one to open. */
 const KINDS_MAX = 8;
@@ -70,9 +83,11 @@ export function planPacking(
   { looksMax }: PackOptions,
 ): PackPlan {
   let best: Draft | undefined;
-  for (const method of METHODS) {
+  const isFew = shapes.length <= PATTERN_SHAPES_MAX;
+  const methods = METHODS.filter(({ byPatterns }) => isFew || byPatterns !== true);
+  for (const method of methods) {
     const draft = draftOf(shapes, boards);
-    construct(draft, method, looksMax / METHODS.length);
+    construct(draft, method, looksMax / methods.length);
     if (best === undefined || isBetter(draft, best)) best = draft;
   }
   if (best === undefined) return boards.map(() => []);
@@ -110,13 +125,13 @@ function draftOf(shapes: readonly PackShape[], boards: readonly PackBoard[]): Dr
   return { bins, stock, patterns: boards.map(() => []) };
 }
 
-function construct(draft: Draft, method: FillMethod, looksMax: number): void {
+function construct(draft: Draft, method: Method, looksMax: number): void {
   const { bins, stock } = draft;
   let looksLeft = looksMax;
   const fill = (bin: Bin): Fill => {
     const shapes = Math.max(1, bin.shapes.length);
     const found = fillBoard(stock, bin.free, bin.shapes, {
-      method: looksLeft <= 0 ? 'greedy' : method,
+      method: looksLeft <= 0 ? 'greedy' : method.fill,
       stepsMax: Math.min(FILL_STEPS_MAX, Math.max(1, looksLeft / shapes)),
     });
     looksLeft -= found.steps * shapes;
@@ -128,6 +143,7 @@ function construct(draft: Draft, method: FillMethod, looksMax: number): void {
   const opened = bins.filter(({ isOpen }) => isOpen).sort((a, b) => roomIn(a) - roomIn(b));
   for (const bin of opened) apply(draft, bin, fill(bin).pattern);
   const kinds = kindsOf(bins.filter(({ isOpen }) => !isOpen));
+  if (method.byPatterns === true) usePatterns(draft, kinds);
   while (stock.counts.some((count) => count > 0)) {
     const kind = kindToOpen(kinds, fill, roomIn);
     if (kind === undefined) return;
@@ -135,6 +151,21 @@ function construct(draft: Draft, method: FillMethod, looksMax: number): void {
     while (kind.bins.length > 0 && isInStock(stock, kind.pattern)) {
       const bin = kind.bins.shift();
       if (bin !== undefined) apply(draft, bin, kind.pattern);
+    }
+  }
+}
+
+/** Whole uses only; the rest is filled board by board. */
+function usePatterns(draft: Draft, kinds: readonly Bin[][]): void {
+  const { stock } = draft;
+  const commonest = kinds.reduce<Bin[]>((a, b) => (b.length > a.length ? b : a), []);
+  const [first] = commonest;
+  if (first === undefined) return;
+  for (const { pattern, times } of patternsFor(stock, first.free, first.shapes)) {
+    for (let left = Math.floor(times + EPSILON); left > 0; left -= 1) {
+      const bin = isInStock(stock, pattern) ? commonest.shift() : undefined;
+      if (bin === undefined) break;
+      apply(draft, bin, pattern);
     }
   }
 }
@@ -189,14 +220,34 @@ function apply({ stock, patterns }: Draft, bin: Bin, pattern: Pattern): void {
   }
 }
 
-/** More placed, then fewer boards opened, then less room opened. */
+/**
+ * More placed, then fewer boards opened, then less room left on the boards in use, then that room in larger pieces: the
+ * next batch can use it.
+ */
 function isBetter(a: Draft, b: Draft): boolean {
-  const left = (draft: Draft): number => draft.stock.demand.reduce((x, y) => x + y, 0);
-  const difference = left(a) - left(b);
-  if (Math.abs(difference) > EPSILON) return difference < 0;
-  return openedBy(a) < openedBy(b);
+  const placed = unplacedIn(a) - unplacedIn(b);
+  if (Math.abs(placed) > EPSILON) return placed < 0;
+  const opened = openedBy(a) - openedBy(b);
+  if (opened !== 0) return opened < 0;
+  const room = roomLeftIn(a, 1) - roomLeftIn(b, 1);
+  if (Math.abs(room) > EPSILON) return room < 0;
+  return roomLeftIn(a, 2) > roomLeftIn(b, 2);
 }
 
-function openedBy({ bins, patterns }: Draft): number {
-  return bins.filter(({ isOpen, index }) => !isOpen && (patterns[index] ?? []).length > 0).length;
+function unplacedIn({ stock }: Draft): number {
+  return stock.demand.reduce((x, y) => x + y, 0);
+}
+
+function isUsed({ patterns }: Draft, { isOpen, index }: Bin): boolean {
+  return isOpen || (patterns[index] ?? []).length > 0;
+}
+
+/** Of the boards in use; each amount raised to `power`. */
+function roomLeftIn(draft: Draft, power: number): number {
+  const used = draft.bins.filter((bin) => isUsed(draft, bin));
+  return used.reduce((sum, { free }) => free.reduce((x, room) => x + room ** power, sum), 0);
+}
+
+function openedBy(draft: Draft): number {
+  return draft.bins.filter((bin) => !bin.isOpen && isUsed(draft, bin)).length;
 }

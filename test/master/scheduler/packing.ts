@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { scheduleBatch } from '../../../master/scheduler/batch.ts';
+import { patternsFor } from '../../../master/scheduler/pack-patterns.ts';
 import { type PackBoard, type PackShape, planPacking } from '../../../master/scheduler/packing.ts';
 import { compilePod, type PodInfo } from '../../../master/scheduler/pod-info.ts';
 import { schedule } from '../../../master/scheduler/schedule.ts';
@@ -29,6 +30,67 @@ t.test('a plan finds the packing that greedy ways miss', async (t) => {
   const unfit: PackShape[] = [{ size: [11], count: 1, eligible: all(1) }];
   t.equal(opened(planPacking(unfit, empty(1, [10]), { looksMax: 10 })), 0, 'too large for any');
 });
+
+/** Pods of few templates, in hundredths of a board; the same in every run. */
+function templates(seed: number): { shapes: PackShape[]; boards: number } {
+  let state = seed * 7_919;
+  const next = (max: number): number => {
+    state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
+    return 1 + (Math.floor(state / 65_536) % max);
+  };
+  const made = Array.from({ length: 3 + (seed % 6) }, () => ({
+    size: [next(60), next(60)],
+    count: 10 + next(60),
+  }));
+  const boards = made.reduce((sum, { count }) => sum + count, 0);
+  return { boards, shapes: made.map((shape) => ({ ...shape, eligible: all(boards) })) };
+}
+
+t.test('of few templates no more boards are opened than by first fit decreasing', async (t) => {
+  let fewer = 0;
+  for (let seed = 1; seed <= 30; seed += 1) {
+    const { shapes, boards } = templates(seed);
+    const largest = ({ size }: PackShape): number => Math.max(...size);
+    const bins: number[][] = [];
+    for (const { size, count } of [...shapes].sort((a, b) => largest(b) - largest(a))) {
+      for (let left = count; left > 0; left -= 1) {
+        const fits = (bin: number[]): boolean => size.every((amount, k) => amount <= (bin[k] ?? 0));
+        const bin = bins.find(fits) ?? bins[bins.push([100, 100]) - 1];
+        for (const [k, amount] of size.entries()) if (bin) bin[k] = (bin[k] ?? 0) - amount;
+      }
+    }
+    const plan = planPacking(shapes, empty(boards, [100, 100]), { looksMax: 400_000 });
+    t.equal(plan.flat().length, boards, 'all are placed');
+    t.ok(opened(plan) <= bins.length, `seed ${seed}: ${opened(plan)}, not over ${bins.length}`);
+    if (opened(plan) < bins.length) fewer += 1;
+  }
+  t.ok(fewer >= 10, `fewer on ${fewer} of 30`);
+});
+
+t.test(
+  'the program for patterns covers all pods, and at their price no pattern is cheaper',
+  async (t) => {
+    // Thirds and halves of a board: 2 thirds and 3 halves would be wrong in either order.
+    const sizes = Float64Array.from([0.5, 0.34, 0.16, 2]);
+    const counts = Int32Array.from([10, 20, 20, 1]);
+    const stock = { resources: 1, sizes, counts, demand: Float64Array.from([17]) };
+    const uses = patternsFor(stock, Float64Array.from([1]), [0, 1, 2, 3]);
+    const covered = [0, 0, 0, 0];
+    for (const { pattern, times } of uses) {
+      for (const shape of pattern) covered[shape] = (covered[shape] ?? 0) + times;
+      const room = pattern.reduce((sum, shape) => sum + (sizes[shape] ?? 0), 0);
+      t.ok(room <= 1 + 1e-9, pattern.join(' '));
+    }
+    for (const [shape, count] of [10, 20, 20, 0].entries()) {
+      t.ok(Math.abs((covered[shape] ?? 0) - count) < 1e-6, `shape ${shape}: ${covered[shape]}`);
+    }
+    const boards = uses.reduce((sum, { times }) => sum + times, 0);
+    t.ok(
+      Math.abs(boards - 15) < 0.05,
+      `${boards} boards: 10 of 0.5+0.34+0.16, 5 of two thirds and two sixths`,
+    );
+  },
+);
 
 t.test('boards with pods come before empty ones, the fullest first', async (t) => {
   const shapes: PackShape[] = [{ size: [2], count: 2, eligible: all(3) }];
