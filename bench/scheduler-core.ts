@@ -2,9 +2,12 @@
  * The scheduler's core alone: decisions per second of CPU (the machine may be shared) with each placement assumed, no API and no store; and the time of one
  * decision as boards grow.
  */
+import { writeFileSync } from 'node:fs';
+import { cpus, loadavg } from 'node:os';
 import { scheduleBatch } from '../master/scheduler/batch.ts';
 import { schedule } from '../master/scheduler/schedule.ts';
 import { type Json, printTable, quantile, round, say, spreadOf } from './benchmark.ts';
+import { logLogPlot } from './plot.ts';
 import { clusterOf, compileAll, generator, type Size } from './scheduler-mixes.ts';
 
 /** As kubernetes/kubernetes test/integration/scheduler_perf: pods of 100m and 500Mi. */
@@ -85,12 +88,14 @@ export function throughput(rounds: number): Json {
 }
 
 const DECISIONS = 2_000;
+const KINDS = ['alike', 'all different'] as const;
 
 /** One decision and its assumption, on boards that are half full. */
-export function timePerDecision(): Json {
+/** Also draws it, as SVG. */
+export function timePerDecision(plotFile: string): Json {
   const counts = [10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000];
   const rows = counts.flatMap((boards) =>
-    (['alike', 'all different'] as const).map((kind) => {
+    KINDS.map((kind) => {
       say(`time per decision: ${boards} boards, ${kind}`);
       const snapshot = clusterOf(Array.from({ length: boards }, () => BOARD));
       const fill = compileAll(snapshot, [[16_000, 65_536]])[0];
@@ -116,18 +121,28 @@ export function timePerDecision(): Json {
       };
     }),
   );
-  process.stdout.write(
-    '\ntime of one decision (microseconds; the bar is p50, four marks per doubling)\n',
-  );
+  process.stdout.write('\ntime of one decision, in microseconds\n');
   printTable([
-    ['boards', 'requests', 'p50', 'p99', ''],
-    ...rows.map(({ boards, kind, p50Us, p99Us }) => [
-      boards,
-      kind,
-      p50Us,
-      p99Us,
-      '#'.repeat(Math.max(1, Math.round(4 * Math.log2(1 + p50Us)))),
-    ]),
+    ['boards', 'requests', 'p50', 'p99'],
+    ...rows.map(({ boards, kind, p50Us, p99Us }) => [boards, kind, p50Us, p99Us]),
   ]);
+  const curves = KINDS.flatMap((kind) => {
+    const own = rows.filter((row) => row.kind === kind);
+    return [
+      { name: `${kind}, p50`, points: own.map(({ boards, p50Us }) => [boards, p50Us] as const) },
+      { name: `${kind}, p99`, points: own.map(({ boards, p99Us }) => [boards, p99Us] as const) },
+    ];
+  });
+  const load = loadavg().map((one) => round(one, 1));
+  const where = `${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${cpus().length} cores, Node ${process.versions.node}`;
+  const svg = logLogPlot({
+    title: 'Time of one scheduling decision',
+    note: `${where}; load ${load.join(', ')}; ${DECISIONS} decisions each, boards half full`,
+    x: 'boards',
+    y: 'microseconds',
+    curves,
+  });
+  writeFileSync(plotFile, svg);
+  say(`drawn: ${plotFile}`);
   return rows;
 }

@@ -2,7 +2,7 @@
  * The scheduler: decisions per second in the core and through API and store, boards that mixes of pods take beside the
  * known rules, and the time of one decision as boards grow.
  *
- * `npm run bench -- scheduler [--data FOLDER] [--rounds N] [--only core|end-to-end|packing|decision]`
+ * `npm run bench -- scheduler [--data FOLDER] [--rounds N] [--plot FILE] [--only core|end-to-end|packing|decision]`
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -19,6 +19,7 @@ export async function run(args: string[]): Promise<Figures> {
     args,
     options: {
       data: { type: 'string', default: join(HOME, '../shared/data/openb') },
+      plot: { type: 'string', default: join(HOME, 'bench/scheduler-decision.svg') },
       rounds: { type: 'string', default: '5' },
       only: { type: 'string' },
       'no-peers': { type: 'boolean', default: false },
@@ -29,7 +30,7 @@ export async function run(args: string[]): Promise<Figures> {
     core: () => throughput(rounds),
     'end-to-end': () => endToEnd(rounds),
     packing: () => [boardsOpened(values.data), randomMixes(200), firstRefusal(values.data)],
-    decision: () => timePerDecision(),
+    decision: () => timePerDecision(values.plot),
   };
   if (values.only !== undefined && !(values.only in parts)) {
     throw new Error(

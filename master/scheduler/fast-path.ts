@@ -195,19 +195,44 @@ class Judge {
     const memory = this.#memory;
     const boards = base.length;
     let first = NO_BOARD;
+    let firstBound = Number.NaN;
     let highest = 0;
     for (let slot = 0; slot < boards; slot += 1) {
       const bound =
         (base[slot] ?? 0) + cpuMillis * (perCpu[slot] ?? 0) + memoryBytes * (perMemory[slot] ?? 0);
       if (bound < highest - TOTAL_EPSILON) continue;
+      // Most boards of a calm cluster are in few states: one of the same as the best so far scores the same.
+      if (bound === firstBound && this.#isLike(slot, first)) {
+        if (this.siblingsOf(slot) < this.siblingsOf(first)) first = slot;
+        continue;
+      }
       if (cpu > (cpuFree[slot] ?? 0) || memory > (memoryFree[slot] ?? 0)) continue;
       if ((podsFree[slot] ?? 0) < 1) continue;
       const score = this.scoreOf(slot);
       if (score === NOT_FITTING || !this.#beats(slot, score, first, highest)) continue;
       highest = score;
       first = slot;
+      firstBound = bound;
     }
     return first;
+  }
+
+  /** Judged alike, but for siblings. */
+  #isLike(slot: number, other: number): boolean {
+    const { cpuScored, memoryScored, cpuSize, memorySize, load } = this.#columns;
+    const { cpuFree, memoryFree, storageFree, podsFree } = this.#columns;
+    return (
+      this.#eligible[slot] === this.#eligible[other] &&
+      cpuScored[slot] === cpuScored[other] &&
+      memoryScored[slot] === memoryScored[other] &&
+      cpuSize[slot] === cpuSize[other] &&
+      memorySize[slot] === memorySize[other] &&
+      load[slot] === load[other] &&
+      cpuFree[slot] === cpuFree[other] &&
+      memoryFree[slot] === memoryFree[other] &&
+      storageFree[slot] === storageFree[other] &&
+      podsFree[slot] === podsFree[other]
+    );
   }
 
   /** Boards come by name: of two that are equal in all, the first stays. */

@@ -50,7 +50,7 @@ export function takeFromStock(stock: Stock, shape: number, times: number): void 
   }
 }
 
-/** The pods of `shapes` (those that the board may take) that fill `free` best. Leaves stock and free as they are. */
+/** The pods of `shapes` (those that the board may take, the largest first) that fill `free` best. Leaves stock and free as they are. */
 export function fillBoard(
   stock: Stock,
   free: Float64Array,
@@ -86,11 +86,10 @@ class Search {
   }
 
   seeded(shapes: readonly number[]): Fill {
-    const ordered = [...shapes].sort((a, b) => this.#largest(b) - this.#largest(a) || a - b);
-    const seed = ordered.find((shape) => this.#fits(shape));
+    const seed = shapes.find((shape) => this.#fits(shape));
     if (seed === undefined) return { pattern: [], slack: this.#slack(), steps: 0 };
     this.#put(seed);
-    this.#deepen(ordered, 0);
+    this.#deepen(shapes, 0);
     return { pattern: this.#best, slack: this.#bestSlack, steps: this.#steps };
   }
 
@@ -123,19 +122,31 @@ class Search {
     }
   }
 
-  /** The shapes that leave the shortest vector of free resources, best first. */
+  /** The shapes that leave the shortest vector of free resources, best first. The hot loop of a plan: no calls in it. */
   #closest(shapes: readonly number[]): number[] {
-    const found: { shape: number; norm: number }[] = [];
+    const sizes = this.#sizes;
+    const counts = this.#counts;
+    const free = this.#free;
+    const weights = this.#weights;
+    const resources = this.#resources;
+    let [first, second] = [-1, -1];
+    let [least, next] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
     for (const shape of shapes) {
-      if (!this.#fits(shape)) continue;
-      const norm = this.#normWith(shape);
-      const last = found.at(-1);
-      if (found.length >= this.#width && last !== undefined && norm >= last.norm) continue;
-      const place = found.findIndex((one) => norm < one.norm);
-      found.splice(place < 0 ? found.length : place, 0, { shape, norm });
-      if (found.length > this.#width) found.pop();
+      if ((counts[shape] ?? 0) <= 0) continue;
+      let norm = 0;
+      for (let k = 0, at = shape * resources; k < resources; k += 1, at += 1) {
+        const rest = (free[k] ?? 0) - (sizes[at] ?? 0);
+        norm = rest < -EPSILON ? Number.POSITIVE_INFINITY : norm + (weights[k] ?? 0) * rest * rest;
+      }
+      if (norm < least) {
+        [second, next] = [first, least];
+        [first, least] = [shape, norm];
+      } else if (norm < next) {
+        [second, next] = [shape, norm];
+      }
     }
-    return found.map(({ shape }) => shape);
+    if (first < 0) return [];
+    return second < 0 || this.#width < WIDTH ? [first] : [first, second];
   }
 
   #mayGoOn(): boolean {
@@ -155,23 +166,6 @@ class Search {
       slack += (this.#weights[k] ?? 0) * (this.#free[k] ?? 0);
     }
     return slack;
-  }
-
-  #normWith(shape: number): number {
-    let norm = 0;
-    for (let k = 0; k < this.#resources; k += 1) {
-      const rest = (this.#free[k] ?? 0) - this.#sizeOf(shape, k);
-      norm += (this.#weights[k] ?? 0) * rest * rest;
-    }
-    return norm;
-  }
-
-  #largest(shape: number): number {
-    let largest = 0;
-    for (let k = 0; k < this.#resources; k += 1) {
-      largest = Math.max(largest, this.#sizeOf(shape, k));
-    }
-    return largest;
   }
 
   #sizeOf(shape: number, resource: number): number {

@@ -60,7 +60,7 @@ class Closing {
       return true;
     }
     for (const bin of this.#others(from)) {
-      if (!bin.shapes.includes(shape)) continue;
+      if (bin.takes[shape] !== 1) continue;
       for (const smaller of new Set(this.#pods(bin.index))) {
         if (this.#size(smaller) >= this.#size(shape)) continue;
         this.#looksLeft -= 1;
@@ -81,7 +81,7 @@ class Closing {
     let best: number | undefined;
     let least = Number.POSITIVE_INFINITY;
     for (const bin of this.#others(from)) {
-      if (bin.index === not || !bin.shapes.includes(shape) || !this.#fits(shape, bin)) continue;
+      if (bin.index === not || bin.takes[shape] !== 1 || !this.#fits(shape, bin)) continue;
       const room = bin.free.reduce((a, b) => a + b, 0);
       if (room < least) {
         least = room;

@@ -47,8 +47,9 @@ export interface Bin {
   readonly isOpen: boolean;
   /** In boards of middle size. */
   readonly free: Float64Array;
-  /** The shapes that it may take. */
+  /** The shapes that it may take, the largest first, and the same as a bit per shape. */
   readonly shapes: readonly number[];
+  readonly takes: Uint8Array;
 }
 
 export interface Draft {
@@ -112,17 +113,30 @@ function draftOf(shapes: readonly PackShape[], boards: readonly PackBoard[]): Dr
     }
   }
   const rules = [...new Set(shapes.map(({ eligible }) => eligible))];
-  const shapeLists = new Map<string, number[]>();
+  const largest = Float64Array.from(shapes, (_, shape) =>
+    sizes.subarray(shape * resources, (shape + 1) * resources).reduce((a, b) => Math.max(a, b), 0),
+  );
+  const bySize = [...shapes.keys()].sort((a, b) => (largest[b] ?? 0) - (largest[a] ?? 0) || a - b);
+  const lists = new Map<string, Pick<Bin, 'shapes' | 'takes'>>();
   const bins = boards.map((board, index): Bin => {
     const open = rules.map((eligible) => eligible[index] ?? 0).join('');
-    const mayTake = (shape: number): boolean => shapes[shape]?.eligible[index] === 1;
-    const list = shapeLists.get(open) ?? [...shapes.keys()].filter(mayTake);
-    shapeLists.set(open, list);
+    const known = lists.get(open);
+    const list = known ?? listOf(shapes, bySize, index);
+    if (known === undefined) lists.set(open, list);
     const free = Float64Array.from(inUnits(board.free));
-    return { index, isOpen: board.isOpen, free, shapes: list };
+    return { index, isOpen: board.isOpen, free, ...list };
   });
   const stock: Stock = { resources, sizes, counts, demand };
   return { bins, stock, patterns: boards.map(() => []) };
+}
+
+function listOf(
+  shapes: readonly PackShape[],
+  bySize: readonly number[],
+  board: number,
+): Pick<Bin, 'shapes' | 'takes'> {
+  const takes = Uint8Array.from(shapes, ({ eligible }) => eligible[board] ?? 0);
+  return { takes, shapes: bySize.filter((shape) => takes[shape] === 1) };
 }
 
 function construct(draft: Draft, method: Method, looksMax: number): void {
@@ -172,14 +186,17 @@ function usePatterns(draft: Draft, kinds: readonly Bin[][]): void {
 
 /** Empty boards that look the same, in order of their index. */
 function kindsOf(bins: readonly Bin[]): Bin[][] {
-  const kinds = new Map<string, Bin[]>();
+  /** Boards that may take the same shapes share their list of them. */
+  const byShapes = new Map<readonly number[], Map<string, Bin[]>>();
   for (const bin of bins) {
-    const key = `${bin.free.join(' ')} ${bin.shapes.join(' ')}`;
+    const kinds = byShapes.get(bin.shapes) ?? new Map<string, Bin[]>();
+    byShapes.set(bin.shapes, kinds);
+    const key = bin.free.join(' ');
     const known = kinds.get(key);
     if (known === undefined) kinds.set(key, [bin]);
     else known.push(bin);
   }
-  return [...kinds.values()];
+  return [...byShapes.values()].flatMap((kinds) => [...kinds.values()]);
 }
 
 function kindToOpen(
