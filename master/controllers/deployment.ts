@@ -160,7 +160,7 @@ function nextStep(view: DeploymentView, sets: RolloutSets): Step {
       .filter((one) => wantedOf(one) > 0)
       .map((replicaSet) => ({ replicaSet, replicas: 0 }));
     if (shrink.length > 0) return { actions: resizes(deployment, shrink) };
-    if (hasOldPods(view, newSet)) return { actions: [] };
+    if (oldSets.some(mayHavePods) || hasOldPods(view, newSet)) return { actions: [] };
   }
   if (newSet === undefined) return createNewSet(view, oldSets);
   const actions = syncRevision(deployment, newSet, oldSets);
@@ -170,6 +170,12 @@ function nextStep(view: DeploymentView, sets: RolloutSets): Step {
     : rollingStep(limitsOf(deployment), newSet, oldSets);
   actions.push(...resizes(deployment, step));
   return { actions };
+}
+
+/** As Kubernetes' controller asks its status; and one that has not heard of its size yet may be making pods right now. */
+function mayHavePods({ metadata, status }: ReplicaSet): boolean {
+  const hasHeard = (status?.observedGeneration ?? 0) >= (metadata?.generation ?? 0);
+  return !hasHeard || (status?.replicas ?? 0) > 0;
 }
 
 function hasOldPods(view: DeploymentView, newSet: ReplicaSet | undefined): boolean {

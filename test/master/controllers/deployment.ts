@@ -178,6 +178,14 @@ t.test('Recreate waits until the last old pod is gone', async (t) => {
   const empty = [replicaSet('v1', 0)];
   t.same(ofType(decide(deployment(spec), empty, [ending]), 'create'), []);
   t.match(ofType(decide(deployment(spec), empty), 'create')[0]?.object, { spec: { replicas: 3 } });
+  // Its pods are on their way: the cache of pods does not have them yet.
+  const counting = replicaSet('v1', 0, { status: { replicas: 2 } });
+  t.same(ofType(decide(deployment(spec), [counting]), 'create'), []);
+  const unaware = replicaSet('v1', 0, {
+    metadata: { generation: 2 },
+    status: { replicas: 0, observedGeneration: 1 },
+  });
+  t.same(ofType(decide(deployment(spec), [unaware]), 'create'), []);
 });
 
 t.test('pause stops the rollout but not scaling; scaling is proportional', async (t) => {

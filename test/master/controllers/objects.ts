@@ -52,6 +52,7 @@ interface SetOptions {
   revision?: number;
   annotations?: Record<string, string>;
   metadata?: ObjectMeta;
+  status?: ReplicaSet['status'];
 }
 
 /** A ReplicaSet of the Deployment above with one of its templates. */
@@ -83,6 +84,7 @@ export function replicaSet(image: string, replicas: number, options: SetOptions 
       readyReplicas: available,
       availableReplicas: available,
       observedGeneration: 1,
+      ...options.status,
     },
   };
 }
