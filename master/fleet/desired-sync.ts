@@ -21,6 +21,7 @@ import {
   Manifest,
   MESSAGE_VERSION,
 } from '../../protocol/messages.ts';
+import { ApiError } from '../../protocol/status.ts';
 import { clusterTopics, nodeTopics } from '../../protocol/topics.ts';
 import { type ApiClient, RESOURCES } from '../api/client.ts';
 import type { Bus } from '../broker/bus.ts';
@@ -354,7 +355,11 @@ export class DesiredSync {
     if (revision > board.lastRevision || manifestDigest === board.lastDigest) return true;
     if (node === undefined) return false;
     const annotations = { [NUDGE_ANNOTATION]: String(revision) };
-    await this.#options.client.patch(RESOURCES.nodes, '', node, { metadata: { annotations } });
+    const patch = { metadata: { annotations } };
+    await this.#options.client.patch(RESOURCES.nodes, '', node, patch).catch((error: unknown) => {
+      // The Node is gone meanwhile: that was a write, too, and its event brings us here as well.
+      if (!(error instanceof ApiError) || error.reason !== 'NotFound') throw error;
+    });
     return false;
   }
 
