@@ -43,10 +43,11 @@ export function isPodAvailable(
   if (!isPodReady(pod)) return false;
   if (minReadySeconds === 0) return true;
   const since = times.readySinceMs(pod.metadata?.uid ?? '');
-  return since !== undefined && nowMs - since >= minReadySeconds * 1_000;
+  // The same sum as in `nextAvailableInMs`: with another rounding neither would be true at the very moment.
+  return since !== undefined && nowMs >= since + minReadySeconds * 1_000;
 }
 
-/** Milliseconds until the next ready pod becomes available, or undefined when none is waiting. */
+/** Whole milliseconds until the next ready pod becomes available, or undefined when none is waiting. */
 export function nextAvailableInMs(
   pods: readonly Pod[],
   minReadySeconds: number,
@@ -61,7 +62,7 @@ export function nextAvailableInMs(
     const wait = since + minReadySeconds * 1_000 - nowMs;
     if (wait > 0 && (next === undefined || wait < next)) next = wait;
   }
-  return next;
+  return next === undefined ? undefined : Math.ceil(next);
 }
 
 const DELETION_COST = 'controller.kubernetes.io/pod-deletion-cost';

@@ -1,7 +1,12 @@
 /** ReplicaSet as Kubernetes documents it. */
 import t from 'tap';
 import type { Action } from '../../../master/controllers/actions.ts';
-import { inVictimOrder, type PodTimes } from '../../../master/controllers/pods.ts';
+import {
+  inVictimOrder,
+  isPodAvailable,
+  nextAvailableInMs,
+  type PodTimes,
+} from '../../../master/controllers/pods.ts';
 import { reconcileReplicaSet } from '../../../master/controllers/replicaset.ts';
 import type { Pod, ReplicaSet } from '../../../protocol/kinds/types.ts';
 import { controlledBy, NO_TIMES, NOW, ofType, pod, replicaSet } from './objects.ts';
@@ -54,6 +59,13 @@ t.test('minReadySeconds is waited for on the monotonic clock', async (t) => {
     status: { readyReplicas: 1, availableReplicas: 0 },
   });
   t.match(ofType(actions, 'requeueAfter'), [{ delayMs: 6_000 }]);
+  // At the very moment the sums of fractions are rounded: 258074.274 + 8000 - 258074.274 is less than 8000.
+  const [only] = pods;
+  const since = { firstSeenMs: () => 0, readySinceMs: () => 258_074.274 };
+  const dueMs = 258_074.274 + 8_000;
+  t.equal(only && isPodAvailable(only, 8, since, dueMs), true);
+  t.equal(nextAvailableInMs(pods, 8, since, dueMs), undefined);
+  t.equal(nextAvailableInMs(pods, 8, since, dueMs - 0.25), 1, 'never less than a millisecond');
 });
 
 t.test('victims are chosen in the documented order', async (t) => {
