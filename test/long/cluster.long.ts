@@ -1,17 +1,17 @@
-/** The full size of test/sim/cluster.test.ts: 300 seeds of an hour each. PIER_SEED runs one alone, with its whole history. */
+/**
+ * The full size of test/sim/cluster.test.ts: PIER_SEEDS (10,000) seeds of PIER_MINUTES (20) from a base that is printed.
+ * PIER_SEED runs one alone, with its whole history, or with PIER_SEEDS so many from it on.
+ */
 import t from 'tap';
-import { runSeed } from '../sim/cluster/run-seed.ts';
+import { testSeeds } from '../sim/cluster/run-seeds.ts';
 
-const only = process.env.PIER_SEED;
-const count = Number(process.env.PIER_SEEDS ?? 300);
-const minutes = Number(process.env.PIER_MINUTES ?? 60);
-const first = only === undefined ? 1_000 : Number(only);
+const { PIER_SEED, PIER_SEEDS, PIER_MINUTES } = process.env;
+const first = Number(PIER_SEED ?? Date.now() % 1_000_000_000);
+const count = Number(PIER_SEEDS ?? (PIER_SEED === undefined ? 10_000 : 1));
+const TIME_MAX_MS = 4 * 3_600_000;
 
-t.setTimeout(4 * 3_600_000);
+t.setTimeout(TIME_MAX_MS + 60_000);
 
-for (let seed = first; seed < first + (only === undefined ? count : 1); seed++) {
-  t.test(`seed ${seed}`, (t) => {
-    t.setTimeout(600_000);
-    return runSeed(t, { seed, minutes });
-  });
-}
+t.test(`${count} seeds from ${first} on come to rest`, { timeout: TIME_MAX_MS }, (t) =>
+  testSeeds(t, { first, count, minutes: Number(PIER_MINUTES ?? 20) }),
+);

@@ -11,8 +11,8 @@ const LIMIT_MS = 30 * 60_000;
 t.setTimeout(LIMIT_MS);
 
 t.test('a million inputs', { timeout: LIMIT_MS }, async (t) => {
-  const seed = Number(process.env.SEED ?? Date.now() & 0x7fffffff);
-  t.comment(`SEED=${seed}`);
+  const seed = Number(process.env.PIER_SEED ?? Date.now() & 0x7fffffff);
+  t.comment(`PIER_SEED=${seed}`);
   for (let part = 0; part < RUNS / PART; part++) {
     fc.assert(fc.property(hostile, parsesOrRefuses), { numRuns: PART, seed: seed + part });
   }

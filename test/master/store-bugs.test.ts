@@ -2,9 +2,8 @@
  * Tests the tests: each planted bug must be caught by the run that guards against its kind. The sources
  * of master/store are bundled with one place changed, and the bundle is put under test.
  */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { bundleWorker, runTask, type StoreTask } from '../sim/store-workers.ts';
 import './store/history.ts';
@@ -251,8 +250,6 @@ const TIME_MAX_MS = 15_000;
 /** Seconds at most, but not on a machine that has other things to do. */
 const HEALTHY_MAX_MS = 100_000;
 
-const source = fileURLToPath(new URL('../../master/store', import.meta.url));
-
 t.setTimeout(400_000);
 
 t.test('without a planted bug nothing is found', { timeout: 240_000 }, async (t) => {
@@ -272,14 +269,8 @@ t.test(`each of ${bugs.length} planted bugs is caught`, { timeout: 240_000 }, as
   const only = process.env.PIER_BUG ?? '';
   for (const [number, bug] of bugs.entries()) {
     if (!bug.name.includes(only)) continue;
-    const code = await readFile(`${source}/${bug.file}`, 'utf8');
-    if (code.split(bug.from).length !== 2) {
-      t.fail(`${bug.file} must have once what "${bug.name}" changes: ${bug.from}`);
-      continue;
-    }
     const path = `${directory}/${number}.mjs`;
-    const planted = code.replace(bug.from, () => bug.to);
-    await bundleWorker(path, { file: bug.file, code: planted });
+    await bundleWorker(path, [{ ...bug, file: `master/store/${bug.file}` }]);
     const startMs = performance.now();
     const task = { run: bug.caughtBy, seed: 1, size: SIZES[bug.caughtBy] };
     const result = await runTask(path, task, { timeMaxMs: TIME_MAX_MS });

@@ -1,10 +1,9 @@
 /**
- * Runs the store harness in worker threads: without tap's hooks, which cost half of the speed, on all cores, and with a limit
- * of time and memory each, since a planted bug may hang the store or let it grow. A worker ends with this process.
+ * Runs the store harness in worker threads, on all cores, with a limit of time and memory each, since a planted bug may hang
+ * the store or let it grow. A worker ends with this process.
  */
-import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { build, type Plugin } from 'esbuild';
+import { bundle, type Planted } from './bundle.ts';
 
 export interface StoreTask {
   readonly run: 'crashes' | 'model' | 'failures' | 'fullDisks' | 'snapshotLoss' | 'flips';
@@ -25,40 +24,18 @@ const MEMORY_MAX_BYTES = 2 * 1024 ** 3;
 const HEAP_MAX_MIB = 1024;
 const LOOK_EVERY_MS = 100;
 
-/** `file` is one of master/store; `code` is put in its place. */
-export interface Planted {
-  readonly file: string;
-  readonly code: string;
+export function bundleWorker(outfile: string, planted?: readonly Planted[]): Promise<void> {
+  return bundle(new URL('store-worker.ts', import.meta.url), outfile, planted);
 }
 
-export async function bundleWorker(outfile: string, planted?: Planted): Promise<void> {
-  const plugins: Plugin[] = planted === undefined ? [] : [plant(planted)];
-  await build({
-    entryPoints: [fileURLToPath(new URL('store-worker.ts', import.meta.url))],
-    outfile,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    plugins,
-  });
-}
-
-function plant({ file, code }: Planted): Plugin {
-  const filter = new RegExp(`/master/store/${file.replaceAll('.', '\\.')}$`);
-  return {
-    name: 'plant',
-    setup: (builder) => builder.onLoad({ filter }, () => ({ contents: code, loader: 'ts' })),
-  };
-}
-
-/** Runs the task in a thread of the bundle. Going beyond a limit is a fault, too. */
+/** Runs the task in a thread of the program that `bundleWorker` made. Going beyond a limit is a fault, too. */
 export function runTask(
-  bundle: string,
+  program: string,
   task: StoreTask,
   limits: TaskLimits,
 ): Promise<StoreTaskResult> {
   const { timeMaxMs, memoryMaxBytes = MEMORY_MAX_BYTES } = limits;
-  const worker = new Worker(bundle, {
+  const worker = new Worker(program, {
     workerData: task,
     execArgv: [],
     resourceLimits: { maxOldGenerationSizeMb: HEAP_MAX_MIB },

@@ -40,6 +40,7 @@ export interface BoardParts {
   /** The broker that answers now, if any does. */
   readonly broker: () => SimBroker | undefined;
   readonly onPodStarted: (board: SimBoard, pod: SimPod) => void;
+  readonly onPodStopping: (board: SimBoard, pod: SimPod) => void;
 }
 
 type NodeLedger = Ledger<Manifest, NodePayload>;
@@ -50,12 +51,15 @@ const WAITING_PAYLOADS_MAX = 1_000;
 
 export class SimBoard {
   readonly name: string;
-  readonly cable: Cable = { cut: false, slowMs: 0, duplicates: 0 };
+  /** What its heartbeats complain about. */
+  readonly health = { memoryPressure: false, diskPressure: false, runtimeReady: true };
+  readonly cable: Cable = { cut: 'none', slowMs: 0, duplicates: 0 };
   readonly #parts: BoardParts;
   /** By uid; what the engine and the disk hold. */
   readonly #pods = new Map<string, SimPod>();
   #saved: SavedNode | undefined;
   #nextAddress = 2;
+  #leases = 1;
   /** How wrong the board's clock is: it has no battery. */
   #clockErrorMs = 0;
   #power: ProcessTimers;
@@ -108,6 +112,22 @@ export class SimBoard {
     for (const pod of this.#pods.values()) pod.forgetSteps();
   }
 
+  /** The agent's own files are lost, what the engine holds is not. */
+  loseState(): void {
+    this.killAgent();
+    this.#saved = undefined;
+  }
+
+  /** Where DHCP has put the board; it says so when it connects again. */
+  get internalIp(): string {
+    return `192.0.2.${Number(this.name.replace(/\D/g, '')) + 10 * this.#leases}`;
+  }
+
+  move(): void {
+    this.#leases = (this.#leases % 20) + 1;
+    this.#agent?.reconnect();
+  }
+
   timestamp(): string {
     return rfc3339(Math.max(0, this.#parts.time.wallMs() + this.#clockErrorMs));
   }
@@ -157,6 +177,7 @@ export class SimBoard {
       agentAfter: (ms, run) => this.#agent?.timers.after(ms, run) ?? (() => {}),
       timestamp: () => this.timestamp(),
       started: (pod) => this.#parts.onPodStarted(this, pod),
+      stopping: (pod) => this.#parts.onPodStopping(this, pod),
       changed: (pod) => {
         const agent = this.#agent;
         if (agent === undefined) return;
@@ -209,6 +230,14 @@ class SimAgent {
     this.#wire = undefined;
   }
 
+  /** Its connection is lost with its address. */
+  reconnect(): void {
+    if (this.#wire === undefined) return;
+    this.#wire.dropByBoard(false);
+    this.#wire = undefined;
+    this.#connect();
+  }
+
   report(pod: SimPod): void {
     if (this.#wire === undefined) return;
     this.#sequence += 1;
@@ -231,21 +260,22 @@ class SimAgent {
     const waitMs = chance.between(0.5, 1) * Math.min(15_000, 500 * 2 ** this.#attempt);
     this.timers.after(waitMs, () => {
       this.#attempt += 1;
-      const wire: Wire | undefined = this.#board.cable.cut
-        ? undefined
-        : broker()?.connect({
-            node: name,
-            session: this.#session,
-            cable: this.#board.cable,
-            handlers: {
-              onMessage: (topic, payload) => this.#receive(topic, payload),
-              onClosed: () => {
-                if (this.#wire !== wire) return;
-                this.#wire = undefined;
-                this.#connect();
+      const wire: Wire | undefined =
+        this.#board.cable.cut !== 'none'
+          ? undefined
+          : broker()?.connect({
+              node: name,
+              session: this.#session,
+              cable: this.#board.cable,
+              handlers: {
+                onMessage: (topic, payload) => this.#receive(topic, payload),
+                onClosed: () => {
+                  if (this.#wire !== wire) return;
+                  this.#wire = undefined;
+                  this.#connect();
+                },
               },
-            },
-          });
+            });
       this.#wire = wire;
       if (wire === undefined) this.#connect();
       else this.#connected();
@@ -280,7 +310,7 @@ class SimAgent {
       hostname: name,
       model: 'Simulated Pi',
       serial: name,
-      internalIp: `192.0.2.${Number(name.replace(/\D/g, '')) + 10}`,
+      internalIp: this.#board.internalIp,
       capacity: { ...capacity },
       allocatable: { ...capacity },
       labels: {},
@@ -314,10 +344,8 @@ class SimAgent {
       diskAvailableBytes: 2 ** 33,
       networkReceiveBytes: 0,
       networkTransmitBytes: 0,
-      memoryPressure: false,
-      diskPressure: false,
       pidPressure: false,
-      runtimeReady: true,
+      ...this.#board.health,
       pods: [],
     } as const;
     const message = encodeMessage(Heartbeat, { ...heartbeat, pods: [] });

@@ -22,7 +22,7 @@ const OWNER_KINDS: Readonly<Record<string, string>> = {
 export function unsettled(witness: Witness, boards: readonly SimBoard[]): string[] {
   return [
     ...owners(witness),
-    ...nodes(witness),
+    ...nodes(witness, boards),
     ...deployments(witness),
     ...statefulSets(witness),
     ...daemonSets(witness),
@@ -62,12 +62,15 @@ function* owners(witness: Witness): Generator<string> {
   }
 }
 
-function* nodes(witness: Witness): Generator<string> {
+function* nodes(witness: Witness, boards: readonly SimBoard[]): Generator<string> {
   for (const node of witness.list('core/nodes')) {
     const ready = node.status?.conditions?.find(({ type }) => type === 'Ready');
     if (ready?.status !== 'True') yield `node ${nameOf(node)} is not ready`;
     if ((node.spec?.taints ?? []).length > 0) yield `node ${nameOf(node)} has taints`;
     if ((node.spec?.podCIDR ?? '') === '') yield `node ${nameOf(node)} has no pod addresses`;
+    const { internalIp } = boards.find(({ name }) => name === node.metadata?.name) ?? {};
+    const isThere = node.status?.addresses?.some(({ address }) => address === internalIp);
+    if (isThere !== true) yield `node ${nameOf(node)} is not at ${internalIp}`;
   }
 }
 

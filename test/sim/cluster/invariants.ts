@@ -3,7 +3,14 @@
  * bound moves (somebody scales), the old bound counts for a moment too (`WINDOW_MS`).
  */
 import type { KubeObject } from '../../../protocol/kinds/meta.ts';
-import type { Deployment, Job, Node, Pod, ReplicaSet } from '../../../protocol/kinds/types.ts';
+import type {
+  Deployment,
+  Job,
+  Node,
+  ObjectReference,
+  Pod,
+  ReplicaSet,
+} from '../../../protocol/kinds/types.ts';
 import { milliValue, value } from '../../../protocol/quantity.ts';
 import { matchesLabelSelector } from '../../../protocol/selector.ts';
 import type { Change, Witness } from './witness.ts';
@@ -33,6 +40,8 @@ export class Invariants {
   #pardonedUntilMs = 0;
   /** Uids of pods whose eviction was asked for. */
   readonly #evicting = new Set<string>();
+  /** Since when more than half of the boards are not ready. */
+  #mostGoneSinceMs = Number.POSITIVE_INFINITY;
   readonly #nodeGoneMs = new Map<string, number>();
   /** By app: when one of its ready pods was last lost otherwise. */
   readonly #disruptedMs = new Map<string, number>();
@@ -59,6 +68,7 @@ export class Invariants {
         break;
       case 'core/nodes':
         if (change.after === undefined) this.#noteNodeGone(change.before);
+        this.#noteReadiness();
         break;
       default:
     }
@@ -100,6 +110,25 @@ export class Invariants {
     if (isOver(old) && !isOver(pod)) this.#broken(`${what} had ended and lives again`);
     if (old === undefined) this.#checkCreated(what, pod);
     else if (this.#parts.isCalm) this.#checkAvailable(pod);
+  }
+
+  #noteReadiness(): void {
+    const nodes = this.#witness.list('core/nodes');
+    const gone = nodes.filter((node) => !isNodeReady(node)).length;
+    if (gone <= nodes.length / 2) this.#mostGoneSinceMs = Number.POSITIVE_INFINITY;
+    else this.#mostGoneSinceMs = Math.min(this.#mostGoneSinceMs, this.#parts.nowMs());
+  }
+
+  /** While most boards are gone nothing is moved because of it: then it is the network, or the master. */
+  checkTaintEviction({ namespace = '', name = '', uid }: ObjectReference): void {
+    const pod = this.#witness.get('core/pods', namespace, name);
+    const node = this.#witness.get('core/nodes', '', pod?.spec?.nodeName ?? '');
+    if (pod?.metadata?.uid !== uid || node === undefined || isNodeReady(node)) return;
+    const isTaintedByHand = node.spec?.taints?.some(
+      ({ key, effect }) => effect === 'NoExecute' && !key.startsWith('node.kubernetes.io/'),
+    );
+    if (isTaintedByHand || this.#parts.nowMs() - this.#mostGoneSinceMs < this.#windowMs()) return;
+    this.#broken(`pod ${name} was taken from ${node.metadata?.name} while most boards are gone`);
   }
 
   #noteNodeGone(node: KubeObject | undefined): void {
@@ -167,8 +196,21 @@ export class Invariants {
     }
   }
 
+  /** What has pods goes only with its living Deployment, or with the namespace. */
+  #checkNotCollected(what: string, old: ReplicaSet | undefined, set: ReplicaSet | undefined): void {
+    const isDeleted = set === undefined || set.metadata?.deletionTimestamp !== undefined;
+    if (old === undefined || !isDeleted || (old.spec?.replicas ?? 1) === 0) return;
+    const owner = this.#deploymentOf(old)?.metadata;
+    const namespace = this.#witness.getAny('core/namespaces', old.metadata?.namespace ?? '');
+    const isGoing = [owner, namespace?.metadata].some(
+      (one) => one?.deletionTimestamp !== undefined,
+    );
+    if (owner !== undefined && !isGoing) this.#broken(`${what} was deleted though its owner lives`);
+  }
+
   #checkReplicaSet({ what, before, after }: Change): void {
     const [old, set] = [before as ReplicaSet | undefined, after as ReplicaSet | undefined];
+    if (old?.metadata?.deletionTimestamp === undefined) this.#checkNotCollected(what, old, set);
     if (set === undefined) return;
     const uid = set.metadata?.uid ?? '';
     this.#bound(`replicas ${uid}`, set.spec?.replicas ?? 1);
@@ -373,6 +415,10 @@ export function isOver(pod: Pod | undefined): boolean {
 
 function isHealthy(pod: Pod): boolean {
   return isReady(pod) && !isOver(pod) && pod.metadata?.deletionTimestamp === undefined;
+}
+
+function isNodeReady({ status }: Node): boolean {
+  return status?.conditions?.some((one) => one.type === 'Ready' && one.status === 'True') === true;
 }
 
 export function isReady(pod: Pod): boolean {

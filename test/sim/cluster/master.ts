@@ -16,6 +16,7 @@ import { Scheduler } from '../../../master/scheduler/scheduler.ts';
 import { memoryFirstRevision, openMemoryStore } from '../../../master/store/memory-store.ts';
 import type { Store } from '../../../master/store/store.ts';
 import { openWalStore, type WalStore } from '../../../master/store/wal-store.ts';
+import type { Event, ObjectReference } from '../../../protocol/kinds/types.ts';
 import type { SimDisk } from '../disk.ts';
 import type { Chance } from './chance.ts';
 import { SimBroker } from './network.ts';
@@ -41,6 +42,8 @@ export interface MasterParts {
   readonly onError: (line: string) => void;
   /** A warning, for the history. */
   readonly onWarning: (line: string) => void;
+  /** The node lifecycle controller has deleted a pod, so its event says. */
+  readonly onEviction: (pod: ObjectReference) => void;
   /** How hard this cluster's store has it. */
   readonly strain: Strain;
   /** The store has failed for good: the process ends, and something starts it again. */
@@ -159,7 +162,7 @@ export class SimMaster {
     });
     this.#closers.push(() => fleet.stop());
     const controllers = startControllers({
-      client: this.#lagging(clientOf('controllers')),
+      client: this.#heard(this.#lagging(clientOf('controllers'))),
       clock,
       log,
       informers,
@@ -219,6 +222,18 @@ export class SimMaster {
       }
     };
     return { ...client, watch };
+  }
+
+  #heard(client: ApiClient): ApiClient {
+    const { onEviction } = this.#parts;
+    const create: ApiClient['create'] = (id, object) => {
+      const { reason, involvedObject }: Partial<Event> = object;
+      if (reason === 'TaintManagerEviction' && involvedObject !== undefined) {
+        onEviction(involvedObject);
+      }
+      return client.create(id, object);
+    };
+    return { ...client, create };
   }
 
   /** A slow card. Of a dead process nothing goes on. */

@@ -20,7 +20,8 @@ const CLUSTER = clusterTopics.all.slice(0, -1);
 
 /** What can be wrong with the way of one board. */
 export interface Cable {
-  cut: boolean;
+  /** One way only: what a bad contact or a firewall does. */
+  cut: 'none' | 'both' | 'up' | 'down';
   /** On top of the usual few milliseconds. */
   slowMs: number;
   duplicates: number;
@@ -29,6 +30,12 @@ export interface Cable {
 export interface NetworkParts {
   readonly time: SimTime;
   readonly chance: Chance;
+}
+
+type Way = 'up' | 'down';
+
+function isCut({ cut }: Cable, way: Way): boolean {
+  return cut === 'both' || cut === way;
 }
 
 interface Packet {
@@ -41,6 +48,7 @@ interface Packet {
 class Lane {
   readonly #parts: NetworkParts;
   readonly #cable: Cable;
+  readonly #way: Way;
   readonly #after: (delayMs: number, run: () => void) => void;
   readonly #deliver: (topic: string, payload: Uint8Array) => void;
   readonly #queue: Packet[] = [];
@@ -50,12 +58,13 @@ class Lane {
 
   constructor(
     parts: NetworkParts,
-    cable: Cable,
+    [cable, way]: readonly [Cable, Way],
     after: (delayMs: number, run: () => void) => void,
     deliver: (topic: string, payload: Uint8Array) => void,
   ) {
     this.#parts = parts;
     this.#cable = cable;
+    this.#way = way;
     this.#after = after;
     this.#deliver = deliver;
   }
@@ -68,7 +77,7 @@ class Lane {
     this.#queue.push({ topic, payload, atMs: this.#lastMs });
     if (chance.happens(this.#cable.duplicates)) {
       this.#after(chance.between(20, 5_000), () => {
-        if (!this.closed && !this.#cable.cut) this.#deliver(topic, payload);
+        if (!this.closed && !isCut(this.#cable, this.#way)) this.#deliver(topic, payload);
       });
     }
     this.#arm();
@@ -79,10 +88,10 @@ class Lane {
     if (this.#isArmed || head === undefined || this.closed) return;
     this.#isArmed = true;
     const delayMs = head.atMs - this.#parts.time.monotonicMs();
-    this.#after(this.#cable.cut ? Math.max(delayMs, 200) : delayMs, () => {
+    this.#after(isCut(this.#cable, this.#way) ? Math.max(delayMs, 200) : delayMs, () => {
       this.#isArmed = false;
       if (this.closed) return;
-      if (!this.#cable.cut) {
+      if (!isCut(this.#cable, this.#way)) {
         this.#queue.shift();
         this.#deliver(head.topic, head.payload);
       }
@@ -129,13 +138,13 @@ export class Wire {
     // What goes up is read by the master's process, which may stand still.
     this.#up = new Lane(
       parts,
-      cable,
+      [cable, 'up'],
       (ms, run) => void timers.after(ms, run),
       (topic, payload) => this.#fromBoard(topic, payload),
     );
     this.#down = new Lane(
       parts,
-      cable,
+      [cable, 'down'],
       (ms, run) => void parts.time.after(ms, run),
       (topic, payload) => this.#toBoard(topic, payload),
     );
@@ -161,7 +170,7 @@ export class Wire {
     const { cable, broker } = this.#options;
     if (!withWord) return;
     this.#parts.time.after(this.#parts.chance.between(1, 20), () => {
-      if (!cable.cut) broker.close(this);
+      if (!isCut(cable, 'up')) broker.close(this);
     });
   }
 
@@ -172,7 +181,7 @@ export class Wire {
     this.#down.closed = true;
     if (!withWord) return;
     this.#parts.time.after(this.#parts.chance.between(1, 20), () => {
-      if (!this.#options.cable.cut) this.#closeOnBoard();
+      if (!isCut(this.#options.cable, 'down')) this.#closeOnBoard();
     });
   }
 

@@ -26,6 +26,8 @@ export interface PodHost {
   changed(pod: SimPod): void;
   /** Its container has been started. */
   started(pod: SimPod): void;
+  /** Its running container is about to be stopped. */
+  stopping(pod: SimPod): void;
 }
 
 type Phase = 'Pending' | 'Running' | 'Succeeded' | 'Failed';
@@ -167,6 +169,7 @@ export class SimPod {
     if (this.isStopping || this.isGone) return;
     this.#step?.();
     this.isStopping = true;
+    if (this.isRunning) this.#host.stopping(this);
     const graceMs = (this.spec.metadata?.deletionGracePeriodSeconds ?? 30) * 1_000;
     const { chance } = this.#host;
     const delayMs = this.isRunning ? chance.between(50, Math.max(60, graceMs)) : 20;

@@ -10,7 +10,7 @@ import { SimDisk } from '../disk.ts';
 import { SimBoard } from './board.ts';
 import { Chance } from './chance.ts';
 import { unsettled } from './converged.ts';
-import { Invariants } from './invariants.ts';
+import { Invariants, isOver } from './invariants.ts';
 import { SimMaster, type Strain } from './master.ts';
 import type { SimPod, Weather } from './pod.ts';
 import { ProcessTimers, SimTime } from './time.ts';
@@ -49,7 +49,10 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
 const FAULTS = [
   ...(['power', 'agent', 'cable', 'slow', 'doubles', 'flap', 'master', 'stall'] as const),
   ...(['power', 'agent', 'cable', 'clock', 'epoch', 'blackout', 'full', 'card'] as const),
+  ...(['amnesia', 'address', 'pressure', 'engine'] as const),
 ];
+
+const HEALTHY = { memoryPressure: false, diskPressure: false, runtimeReady: true };
 
 class Simulation {
   readonly #options: SimulationOptions;
@@ -187,6 +190,7 @@ class Simulation {
         clusterId: () => this.#clusterId,
         broker: () => (this.#master?.running === undefined ? undefined : this.#master.broker),
         onPodStarted: (board, pod) => this.#podStarted(board, pod),
+        onPodStopping: (board, pod) => this.#podStopping(board, pod),
       });
     });
   }
@@ -198,6 +202,7 @@ class Simulation {
         chance: this.#masterChance,
         onError: (line) => this.#masterComplains(line),
         strain: this.#strain,
+        onEviction: (pod) => this.#invariants.checkTaintEviction(pod),
         onEnd: (why) => {
           this.#note(why);
           this.#mustRestart = true;
@@ -293,9 +298,9 @@ class Simulation {
         later(() => board.startAgent());
         break;
       case 'cable':
-        board.cable.cut = true;
+        board.cable.cut = this.#chance.one('both', 'both', 'up', 'down');
         later(() => {
-          board.cable.cut = false;
+          board.cable.cut = 'none';
         });
         break;
       case 'slow':
@@ -309,6 +314,22 @@ class Simulation {
         later(() => {
           board.cable.duplicates = 0;
         });
+        break;
+      case 'amnesia':
+        board.loseState();
+        later(() => board.startAgent());
+        break;
+      case 'address':
+        board.move();
+        break;
+      case 'pressure':
+        board.health.memoryPressure = this.#chance.happens(0.5);
+        board.health.diskPressure = !board.health.memoryPressure;
+        later(() => Object.assign(board.health, HEALTHY));
+        break;
+      case 'engine':
+        board.health.runtimeReady = false;
+        later(() => Object.assign(board.health, HEALTHY));
         break;
       case 'flap':
         this.#flap(board, time.monotonicMs() + whileMs);
@@ -357,9 +378,9 @@ class Simulation {
   }
 
   #flap(board: SimBoard, untilMs: number): void {
-    board.cable.cut = !board.cable.cut;
+    board.cable.cut = board.cable.cut === 'none' ? 'both' : 'none';
     this.#time.after(this.#chance.between(1_000, 20_000), () => {
-      if (this.#faultsEnded || this.#time.monotonicMs() > untilMs) board.cable.cut = false;
+      if (this.#faultsEnded || this.#time.monotonicMs() > untilMs) board.cable.cut = 'none';
       else this.#flap(board, untilMs);
     });
   }
@@ -375,9 +396,10 @@ class Simulation {
     this.#weather.crashEveryMs = 0;
     this.#weather.failures = 0;
     for (const board of this.#boards) {
-      board.cable.cut = false;
+      board.cable.cut = 'none';
       board.cable.slowMs = 0;
       board.cable.duplicates = 0;
+      Object.assign(board.health, HEALTHY);
       board.powerOn();
     }
     await this.#pass(10_000);
@@ -444,6 +466,17 @@ class Simulation {
           this.#fail(`${pod.name} runs twice: on ${board.name} and ${other.name}`);
       }
     }
+  }
+
+  /** Absence never kills: a board stops only what the API does not want there any more. */
+  #podStopping(board: SimBoard, { uid, namespace, name }: SimPod): void {
+    const known = this.#witness.get('core/pods', namespace, name);
+    const isWanted =
+      known?.metadata?.uid === uid &&
+      known.metadata.deletionTimestamp === undefined &&
+      known.spec?.nodeName === board.name &&
+      !isOver(known);
+    if (isWanted) this.#fail(`${board.name} stops ${name}, which nobody has deleted`);
   }
 
   #changed(change: Change): void {
