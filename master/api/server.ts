@@ -66,6 +66,8 @@ const KEEP_ALIVE_MS = 120_000;
 const HEADER_BYTES_MAX = 64 * 1024;
 const CONNECTIONS_MAX = 2_000;
 const CLOSE_GRACE_MS = 5_000;
+/** While it stops: how often connections that have become idle are closed. */
+const CLOSE_IDLE_MS = 20;
 
 export function createApiServer(options: ApiServerOptions): ApiServer {
   const { log, tls } = options;
@@ -99,6 +101,8 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
   server.maxConnections = options.connectionsMax ?? CONNECTIONS_MAX;
 
   server.on('request', (message, response) => {
+    // Says so to the client, too: a busy one would else keep its connection, and the server, for all of the grace time.
+    if (stopping.signal.aborted) response.shouldKeepAlive = false;
     void answer({ message, response, authenticator, dispatcher, requests, log });
   });
   server.on('upgrade', (message: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -204,10 +208,12 @@ async function close(server: Server, stopping: AbortController, graceMs: number)
   stopping.abort();
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
+  const idle = setInterval(() => server.closeIdleConnections(), CLOSE_IDLE_MS);
   const timer = setTimeout(() => server.closeAllConnections(), graceMs);
   try {
     await closed;
   } finally {
+    clearInterval(idle);
     clearTimeout(timer);
   }
 }

@@ -425,6 +425,25 @@ t.test('a connection that resumes a TLS session keeps its user', async (t) => {
   t.ok(resumed.includes(true), 'a session was resumed');
 });
 
+t.test('a server that stops ends its watches, and a busy client does not keep it', async (t) => {
+  const own = await startApi();
+  t.teardown(() => own.close());
+  const watch = await own.stream('/api/v1/namespaces?watch=1&resourceVersion=0');
+  let answers = 0;
+  // Each call on the connection of the one before, until the server is gone.
+  const calls = async (): Promise<never> => {
+    for (; ; answers++) t.equal((await own.call('GET', '/api/v1/namespaces')).code, 200);
+  };
+  const busy = Promise.allSettled([calls(), calls(), calls()]);
+  while (answers < 20) await new Promise((resolve) => setImmediate(resolve));
+  // The grace time is far longer than this test may take.
+  await own.server.close(3_600_000);
+  for (const end of await busy) {
+    t.match(end, { status: 'rejected', reason: { code: /ECONNREFUSED|ECONNRESET/ } });
+  }
+  t.ok((await watch.take(20)).includes(undefined), 'the watch has ended');
+});
+
 t.test('a full or closed store is told as such', async (t) => {
   const store = openMemoryStore();
   Object.assign(store, { txn: () => Promise.reject(new NoSpaceError('no room on /var')) });

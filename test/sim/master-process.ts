@@ -62,6 +62,8 @@ export function runCommand(program: string, ...args: string[]): Said {
 export interface StartOptions {
   readonly program: string;
   readonly data: string;
+  /** Of the API and of the broker; others each time if absent. */
+  readonly ports?: readonly [number, number];
   /** A command that runs the command that follows it, such as strace. */
   readonly wrapper?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
@@ -93,7 +95,8 @@ export class MasterProcess {
   /** Starts it and does not wait. */
   static async spawn(options: StartOptions): Promise<MasterProcess> {
     const { program, data, wrapper = [], env = {} } = options;
-    const ports = ['--api-port', String(await freePort()), '--mqtt-port', String(await freePort())];
+    const [api, mqtt] = options.ports ?? [await freePort(), await freePort()];
+    const ports = ['--api-port', String(api), '--mqtt-port', String(mqtt)];
     const own = ['--listen', '127.0.0.1', '--address', '127.0.0.1', '--data', data];
     const [command = '', ...args] = [
       ...wrapper,
