@@ -197,7 +197,7 @@ export function namespaceController(
         return isLast ? [keyOf(namespace)] : [];
       }),
     ],
-    async reconcile(key): Promise<Action[]> {
+    async reconcile(key, now): Promise<Action[]> {
       const namespace = namespaces.getByKey(key);
       if (namespace === undefined || !isTerminating(namespace)) return [];
       const content: NamespaceContent[] = [];
@@ -205,7 +205,7 @@ export function namespaceController(
         const { items } = await client.list(id, { namespace: key });
         content.push({ id, objects: items });
       }
-      return reconcileNamespace({ namespace, content });
+      return reconcileNamespace({ namespace, content }, now);
     },
   };
 }

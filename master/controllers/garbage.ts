@@ -5,6 +5,8 @@
  * - An object whose owners are all gone is deleted (background); one that lost only some of its
  *   owners stays. "Gone" is asked again, live, right before the delete: a cache may be behind.
  * - An owner of a kind that nobody here knows counts as existing: nothing is deleted on a guess.
+ * - An owner that waits for its dependents to go takes along those that nobody else owns, and lets go of the others. Owners
+ *   in a circle do not wait for each other.
  * - `foregroundDeletion` and `orphan` finalizers are honoured for owners of the watched kinds.
  * - Of the pods that ended, only the newest `terminatedPodsMax` stay.
  */
@@ -80,17 +82,25 @@ function isClusterWide({ group, resource }: ResourceId): boolean {
 
 /** An owner that is deleted in the foreground waits for its dependents to go first. */
 function waitedForByOwner(view: GarbageView): Action[] {
-  const { object } = view;
-  const solid = view.owners.filter(({ object: owner }) => owner !== undefined);
-  const isWaitedFor =
-    solid.length > 0 &&
-    solid.every(
-      ({ object: owner }) =>
-        owner?.metadata?.deletionTimestamp !== undefined &&
-        owner.metadata.finalizers?.includes(FINALIZER_FOREGROUND) === true,
-    );
-  const hasUnknown = view.owners.some((owner) => owner.id === undefined);
-  if (!isWaitedFor || hasUnknown) return [];
+  const { object, owners, dependents } = view;
+  const references = owners.map(({ reference }) => reference);
+  const waiting = new Set(
+    owners.flatMap(({ object: owner }) => (isWaiting(owner) ? [owner?.metadata?.uid] : [])),
+  );
+  if (waiting.size === 0) return [];
+  const isKept = owners.some(
+    ({ id, object: owner }) => id === undefined || (owner !== undefined && !isWaiting(owner)),
+  );
+  if (isKept) {
+    const ownerReferences = references.filter(({ uid }) => !waiting.has(uid));
+    return [patchMetadata(view.id, object, { ownerReferences })];
+  }
+  // A circle: what this object is to wait for waits, in the end, for this object.
+  const isCircle = dependents.some((dependent) => isWaiting(dependent.object));
+  if (isCircle && references.some(({ blockOwnerDeletion }) => blockOwnerDeletion === true)) {
+    const ownerReferences = references.map((one) => ({ ...one, blockOwnerDeletion: false }));
+    return [patchMetadata(view.id, object, { ownerReferences })];
+  }
   return [
     {
       type: 'delete',
@@ -101,6 +111,11 @@ function waitedForByOwner(view: GarbageView): Action[] {
       options: { propagationPolicy: 'Foreground' },
     },
   ];
+}
+
+function isWaiting(owner: KubeObject | undefined): boolean {
+  const { deletionTimestamp, finalizers = [] } = owner?.metadata ?? {};
+  return deletionTimestamp !== undefined && finalizers.includes(FINALIZER_FOREGROUND);
 }
 
 /** What its own deletion waits for. */

@@ -22,3 +22,4 @@ import './controllers/statefulsets.ts';
 import './controllers/volumes.ts';
 import './controllers/whole.ts';
 import './controllers/whole-workloads.ts';
+import './controllers/whole-conformance.ts';

@@ -7,7 +7,10 @@ import {
 } from '../../../master/controllers/access-controllers.ts';
 import type { Now } from '../../../master/controllers/actions.ts';
 import { reconcileEndedPods, reconcileGarbage } from '../../../master/controllers/garbage.ts';
-import { reconcileNamespace } from '../../../master/controllers/namespace.ts';
+import {
+  type NamespaceContent,
+  reconcileNamespace,
+} from '../../../master/controllers/namespace.ts';
 import { reconcileIpam } from '../../../master/controllers/node-ipam.ts';
 import {
   DEFAULT_LIFECYCLE_OPTIONS,
@@ -203,6 +206,21 @@ t.test('garbage goes when the last owner is gone, and never on a guess', async (
   t.same(decideOn([gone, here]), []);
   t.same(decideOn([gone, unknown]), []);
   t.same(decideOn([]), []);
+  const metadata = {
+    uid: 'w',
+    deletionTimestamp: NOW.timestamp,
+    finalizers: ['foregroundDeletion'],
+  };
+  const waiting = { reference: owner('w'), id, object: { metadata } };
+  t.match(decideOn([waiting]), [{ type: 'delete', options: { propagationPolicy: 'Foreground' } }]);
+  for (const other of [here, unknown]) {
+    const { reference } = other;
+    t.match(
+      decideOn([waiting, other]),
+      [{ type: 'patch', mergePatch: { metadata: { ownerReferences: [reference] } } }],
+      'it lets go of what somebody else owns, too',
+    );
+  }
   const ended = ['a', 'b', 'c'].map((name) => pod(name, { phase: 'Succeeded' }));
   t.same(
     reconcileEndedPods(ended, 1, (uid) => uid.charCodeAt(0)).map((action) =>
@@ -218,22 +236,37 @@ t.test('a namespace empties before it goes', async (t) => {
     spec: { finalizers: ['kubernetes'] },
     status: { phase: 'Terminating' },
   };
-  const actions = reconcileNamespace({
-    namespace,
-    content: [{ id: RESOURCES.pods, objects: [pod('p')] }],
+  const run = (content: readonly NamespaceContent[], status: Namespace['status'] = {}) =>
+    reconcileNamespace({ namespace: { ...namespace, status }, content }, NOW);
+  const config = { id: RESOURCES.configMaps, objects: [{ metadata: { name: 'c' } }] };
+  const podsOf = (...objects: Pod[]) => ({ id: RESOURCES.pods, objects });
+  t.match(
+    run([config, podsOf(pod('p'))]),
+    [{ type: 'delete', name: 'p' }, { type: 'requeueAfter' }],
+    'pods first',
+  );
+  t.match(run([config, podsOf()]), [{ type: 'delete', name: 'c' }, { type: 'requeueAfter' }]);
+  const going = pod('p');
+  const metadata = { ...going.metadata, deletionTimestamp: NOW.timestamp, finalizers: ['x.y/z'] };
+  const [told, ...others] = run([config, podsOf({ ...going, metadata })]);
+  t.match(others, [{ type: 'requeueAfter' }], 'what lingers is waited for');
+  const conditions = told?.type === 'patch' ? told.mergePatch.status : undefined;
+  t.match(conditions, {
+    conditions: [
+      { type: 'NamespaceDeletionContentFailure', status: 'False' },
+      { status: 'True', message: 'Some resources are remaining: pods. has 1 resource instances' },
+      { status: 'True', message: /finalizers remaining: x\.y\/z in 1 resource instances/ },
+    ],
   });
-  t.match(actions, [{ type: 'delete', name: 'p' }, { type: 'requeueAfter' }]);
-  const [last] = reconcileNamespace({ namespace, content: [] });
+  t.match(
+    run([podsOf({ ...going, metadata })], conditions as Namespace['status']),
+    [{ type: 'requeueAfter' }],
+    'told once',
+  );
+  const [last] = run([]);
   t.equal(last?.type, 'update');
   t.same(last?.type === 'update' ? (last.object as Namespace).spec : undefined, {});
-  const { metadata, ...rest } = namespace;
-  t.same(
-    reconcileNamespace({
-      namespace: { ...rest, metadata: { name: metadata?.name ?? '' } },
-      content: [],
-    }),
-    [],
-  );
+  t.same(reconcileNamespace({ namespace: { metadata: { name: 'x' } }, content: [] }, NOW), []);
 });
 
 t.test(

@@ -136,7 +136,7 @@ export async function startWhole(t: Test, metrics?: MetricsSource, rebalance?: R
     await events.stop();
     await informers.stop();
   });
-  return { client, isDead, isBroken, scheduler };
+  return { client, registry, isDead, isBroken, scheduler };
 }
 
 export async function addBoard(client: ApiClient, name: string): Promise<void> {
