@@ -13,8 +13,8 @@ import type { Allocator, KindModule } from './kind.ts';
 /** `field` and `value` say what could not be had, for the 422 answer. */
 export class AllocationError extends Error {
   readonly field: string;
-  readonly value: string;
-  constructor(field: string, value: string, message: string) {
+  readonly value: string | number;
+  constructor(field: string, value: string | number, message: string) {
     super(message);
     this.name = 'AllocationError';
     this.field = field;
@@ -199,5 +199,5 @@ function ipError(ip: string, why: string): AllocationError {
 }
 
 function portError(port: number, why: string): AllocationError {
-  return new AllocationError('spec.ports[].nodePort', String(port), why);
+  return new AllocationError('spec.ports[].nodePort', port, why);
 }

@@ -34,6 +34,12 @@ mount --bind "$CARD/pier" /var/lib/pier
 mount -t tmpfs tmpfs /dev/shm
 [ -d "$CARD/etc" ] || { mkdir "$CARD/etc"; cp -a /etc/containers/. "$CARD/etc/"; rm -rf "$CARD/etc/networks"; }
 mount --bind "$CARD/etc" /etc/containers
+# Without netavark podman keeps networks and addresses here.
+for dir in /etc/cni /var/lib/cni; do
+  [ -d "$dir" ] || continue
+  mkdir -p "$CARD/cni$dir"
+  mount --bind "$CARD/cni$dir" "$dir"
+done
 echo up
 exec 0<&-
 while :; do sleep 2 & wait; done

@@ -2,8 +2,12 @@
  * Unmodified kubectl of three versions against the API alone: what needs no board. Rights, tokens, quotas, the plain kinds,
  * validation, patches. (test/e2e/kubectl.test.ts has boards and pods.)
  */
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
+import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
 import { writeKubeconfig } from '../../master/pki/pki.ts';
 import { type CommandResult, findKubectl, runCommand } from '../support/kubectl.ts';
@@ -12,6 +16,8 @@ import { type Fixture, startApi } from './api-fixture.ts';
 
 interface Place {
   readonly api: Fixture;
+  /** Starts kubectl and lets it run. */
+  start(...args: string[]): ChildProcessWithoutNullStreams;
   /** Runs kubectl; never throws for an exit code. */
   run(...args: string[]): Promise<CommandResult>;
   /** Runs kubectl and gives what it printed; throws with what it complained about. */
@@ -31,6 +37,7 @@ async function placeFor(t: Test, kubectl: string): Promise<Place> {
   return {
     api,
     run,
+    start: (...args) => spawn(kubectl, args, { env }),
     async ok(...args) {
       const { code, stdout, stderr } = await run(...args);
       if (code !== 0) throw new Error(`kubectl ${args.join(' ')} ended with ${code}: ${stderr}`);
@@ -227,6 +234,83 @@ spec:
   await ok('delete', 'csr', 'myuser', 'other');
 }
 
+/** sig-cli of Kubernetes' conformance suite (docs/CONFORMANCE.md), as far as it needs no running pod. */
+async function suite(t: Test, { api, ok, run, start, file }: Place): Promise<void> {
+  t.match(await ok('api-versions'), /^v1$/m);
+  t.match(await ok('cluster-info'), /Kubernetes control plane.* is running at/);
+  const version = await ok('version');
+  for (const line of [/^Client Version: v1\./m, /^Server Version: v1\./m]) t.match(version, line);
+  t.match(JSON.parse(await ok('version', '-o', 'json')), {
+    clientVersion: { gitVersion: String },
+    serverVersion: { major: String, minor: String, gitVersion: String },
+  });
+
+  const deployment = (image: string) => `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: differs}
+spec:
+  selector: {matchLabels: {app: differs}}
+  template: {metadata: {labels: {app: differs}}, spec: {containers: [{name: c, image: "${image}"}]}}
+`;
+  await ok('create', '-f', await file('differs.yaml', deployment('busybox:1')));
+  const diff = await run('diff', '-f', await file('other.yaml', deployment('busybox:2')));
+  t.match(diff, { code: 1, stdout: /^-.*busybox:1$[\s\S]*^\+.*busybox:2$/m });
+
+  await ok('run', 'alone', '--image=web:1', '--restart=Never', '-l', 'run=alone');
+  t.equal(await ok('get', 'pod', 'alone', '-o', 'jsonpath={.spec.restartPolicy}'), 'Never');
+  await ok('set', 'image', 'pod/alone', 'alone=web:2', '--dry-run=server');
+  const image = () => ok('get', 'pod', 'alone', '-o', 'jsonpath={.spec.containers[0].image}');
+  t.equal(await image(), 'web:1', 'a dry run changes nothing');
+  const pod = JSON.parse(await ok('get', 'pod', 'alone', '-o', 'json'));
+  pod.spec.containers[0].image = 'web:3';
+  await ok('replace', '-f', await file('alone.json', JSON.stringify(pod)));
+  t.equal(await image(), 'web:3');
+  await ok('label', 'pods', 'alone', 'testing-label=value');
+  t.match(await ok('get', 'pod', 'alone', '-L', 'testing-label'), /^alone .* value$/m);
+  await ok('label', 'pods', 'alone', 'testing-label-');
+  t.notMatch(await ok('get', 'pod', 'alone', '-L', 'testing-label'), /value/);
+
+  const controller = `apiVersion: v1
+kind: ReplicationController
+metadata: {name: primary}
+spec:
+  selector: {app: primary}
+  template: {metadata: {labels: {app: primary}}, spec: {containers: [{name: c, image: web, ports: [{containerPort: 6379}]}]}}
+`;
+  await ok('create', '-f', await file('rc.yaml', controller));
+  t.match(await ok('describe', 'rc', 'primary'), /^Replicas: +0 current \/ 1 desired$/m);
+  await ok('expose', 'rc', 'primary', '--name=rm2', '--port=1234', '--target-port=6379');
+  await ok('expose', 'service', 'rm2', '--name=rm3', '--port=2345', '--target-port=6379');
+  t.match(await ok('get', 'service', 'rm3'), /^rm3 +ClusterIP +10\.\S+ +<none> +2345\/TCP/m);
+  await ok('patch', 'pod', 'alone', '-p', '{"metadata":{"annotations":{"x":"y"}}}');
+  t.match(await ok('describe', 'pod', 'alone'), /^Annotations: +x: y$/m);
+  t.match(await ok('describe', 'namespace', 'default'), /^Status: +Active$/m);
+  t.match(await ok('describe', 'service', 'rm2'), /^Selector: +app=primary$/m);
+
+  const socket = join(api.dir, 'proxy.sock');
+  const answers: string[] = [];
+  for (const where of [['--port=0'], [`--unix-socket=${socket}`]]) {
+    const child = start('proxy', '--disable-filter', ...where);
+    try {
+      const said = String((await once(child.stdout, 'data'))[0]);
+      const url = /127\.0\.0\.1:\d+/.exec(said)?.[0];
+      const to =
+        url === undefined ? { socketPath: socket } : { host: '127.0.0.1', port: url.slice(10) };
+      const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+        get({ ...to, path: '/api/' }, resolve).on('error', reject);
+      });
+      answers.push(await text(answer));
+    } finally {
+      child.kill();
+      await once(child, 'close');
+    }
+  }
+  for (const answer of answers)
+    t.match(JSON.parse(answer), { kind: 'APIVersions', versions: ['v1'] });
+  t.equal(answers.length, 2);
+  await ok('delete', '--all', 'pods,rc,deployments', '--wait=false');
+}
+
 async function schemas(t: Test, { api, ok, run, file }: Place): Promise<void> {
   const deployment = await ok('explain', 'deployments', '--recursive');
   t.match(deployment, /^GROUP: +apps\nKIND: +Deployment\nVERSION: +v1\n/);
@@ -268,6 +352,7 @@ for (const version of ['current', '1.32'] as const) {
     await t.test('rights and tokens', (t) => rights(t, place));
     await t.test('quotas', (t) => amounts(t, place));
     await t.test('schemas and what is not in them', (t) => schemas(t, place));
+    await t.test("sig-cli of Kubernetes' suite", (t) => suite(t, place));
     await t.test('kinds that are only stored', (t) => plainKinds(t, place));
     await t.test('claims, volumes and their classes', (t) => storage(t, place));
     await t.test('autoscalers in both versions', (t) => autoscalers(t, place));

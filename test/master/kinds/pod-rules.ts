@@ -61,7 +61,7 @@ t.test('pod validation names the field in the words of Kubernetes', async (t) =>
     ],
     [
       onePod('resources: {limits: {cpu: 1}, requests: {cpu: 2}}'),
-      'spec.containers[0].resources.requests: Invalid value: "2": must be less than or equal to cpu limit',
+      'spec.containers[0].resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1',
     ],
     [
       onePod('resources: {requests: {cpus: 1}}'),

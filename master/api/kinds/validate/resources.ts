@@ -39,10 +39,12 @@ export function validateResources(
     }
     const order = compareQuantities(request, limit);
     if (order > 0 && isOvercommitAllowed(name)) {
-      const why = `must be less than or equal to ${name} limit`;
+      const why = `must be less than or equal to ${name} limit of ${limit}`;
       errors.push(invalidValue(`${path}.requests`, request, why));
     } else if (order !== 0 && !isOvercommitAllowed(name)) {
-      errors.push(invalidValue(`${path}.requests`, request, `must be equal to ${name} limit`));
+      errors.push(
+        invalidValue(`${path}.requests`, request, `must be equal to ${name} limit of ${limit}`),
+      );
     }
   }
   return errors;
