@@ -3,14 +3,13 @@
  * master. Everything before the last step works without a master, and so does everything after. Services come
  * before the engine, which may take a while after a boot: pods that run already are reached again at once.
  */
-import { createPrivateKey, randomInt, randomUUID } from 'node:crypto';
+import { randomInt, randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { systemClock as clock } from '../protocol/clock.ts';
 import type { BoardCredentials } from '../protocol/messages.ts';
-import { open, secretContext } from '../protocol/seal.ts';
 import { BoardSelf } from './board-self.ts';
 import { type AgentConfig, readCredentials, volumesDirectory } from './config.ts';
 import { ClusterDns } from './dns/cluster-dns.ts';
@@ -26,6 +25,7 @@ import { Link } from './link/link.ts';
 import { localIpv4 } from './network/addresses.ts';
 import { ensureForwarding, ensureServiceRoute, runIp } from './network/anyip.ts';
 import { PodRoutes } from './network/routes.ts';
+import { apiServerAddress } from './plan/environment.ts';
 import { openStream } from './pod-streams.ts';
 import { PodManager } from './pods/pod-manager.ts';
 import { VolumeRemover } from './pods/volume-remover.ts';
@@ -36,10 +36,10 @@ import { Reporter } from './reporter.ts';
 import { chooseRuntime } from './runtime/choose.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { holdDataDir } from './single.ts';
-import { DesiredState } from './state/desired-state.ts';
-import { PodRecords } from './state/pod-records.ts';
+import type { DesiredState } from './state/desired-state.ts';
+import { desiredState, podRecords } from './state/open-state.ts';
+import type { PodRecords } from './state/pod-records.ts';
 import { RunNotes } from './state/run-notes.ts';
-import { StateDirectory } from './state/state-file.ts';
 import { Streams } from './streams.ts';
 
 export interface Agent {
@@ -278,7 +278,10 @@ class RunningAgent {
       records: this.#records,
       notes: this.#notes,
       desired: () => this.#desired.current(),
-      facts: () => this.#board.podFacts(),
+      facts: () => ({
+        ...this.#board.podFacts(),
+        apiServer: apiServerAddress(this.#desired.current().services),
+      }),
       architecture: this.#board.architecture,
       emulated: () => readEmulated(),
       directories: (uid) => ({ data: join(dataDir, 'pods', uid), run: join(runDir, 'pods', uid) }),
@@ -363,33 +366,4 @@ async function checkBoard(log: Logger): Promise<void> {
   for (const { level, message } of findings) if (level === 'warning') log.warn(message);
   const errors = findings.filter(({ level }) => level === 'error');
   if (errors.length > 0) throw new Error(errors.map(({ message }) => message).join('; '));
-}
-
-function desiredState(
-  config: AgentConfig,
-  { clusterId, node, privateKey: pem }: BoardCredentials,
-  log: Logger,
-  onRefused: (reason: string) => void,
-): DesiredState {
-  const exported = createPrivateKey(pem).export({ type: 'pkcs8', format: 'der' });
-  const privateKey = new Uint8Array(exported);
-  return new DesiredState({
-    directory: join(config.stateDir, 'desired'),
-    clusterId,
-    node,
-    log: log.child({ part: 'state' }),
-    ...config.limits.state,
-    openSecret: (namespace, name, sealed) =>
-      open(privateKey, sealed, secretContext(node, namespace, name)),
-    onRefused,
-  });
-}
-
-function podRecords(config: AgentConfig, log: Logger): PodRecords {
-  const directory = new StateDirectory(join(config.stateDir, 'board'), (file, error) =>
-    log.error({ file, err: error }, 'state file damaged; set aside'),
-  );
-  return new PodRecords(directory, (error) =>
-    log.error({ err: error }, 'addresses of pods not written; they are also with the engine'),
-  );
 }

@@ -1,8 +1,8 @@
 /**
  * From a pod's spec to what the engine is told: container and sandbox. Pure.
  *
- * Environment variables for services (enableServiceLinks) are left out on purpose: what they hold would
- * depend on which services were there when the container was made; names come from DNS instead.
+ * Environment variables for services (enableServiceLinks) are left out on purpose, but for the API server's: what they
+ * hold would depend on which services were there when the container was made; names come from DNS instead.
  */
 import type { Container, PodSpec } from '../../protocol/kinds/types.ts';
 import { milliValue, value } from '../../protocol/quantity.ts';

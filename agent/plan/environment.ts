@@ -3,6 +3,7 @@
  * Kubernetes' words are kept in the errors, because people search for them.
  */
 import type { Container, EnvVar } from '../../protocol/kinds/types.ts';
+import type { DesiredService } from '../../protocol/messages.ts';
 import { milliValue, value } from '../../protocol/quantity.ts';
 import type { BoardPod } from './board-pod.ts';
 
@@ -30,13 +31,31 @@ export interface PodFacts {
   readonly podIp: string;
   /** What the board can give, for resourceFieldRef without a limit. */
   readonly allocatable: { readonly cpuMillis: number; readonly memoryBytes: number };
+  /** Where pods reach the API; absent until the board knows the Service `kubernetes`. */
+  readonly apiServer?: ApiServerAddress | undefined;
+}
+
+export interface ApiServerAddress {
+  readonly ip: string;
+  readonly port: number;
+}
+
+/** The Service `kubernetes` of the namespace default. */
+export function apiServerAddress(
+  services: readonly DesiredService[],
+): ApiServerAddress | undefined {
+  const service = services.find(
+    ({ namespace, name }) => namespace === 'default' && name === 'kubernetes',
+  );
+  const port = service?.ports[0]?.port;
+  return service === undefined || port === undefined ? undefined : { ip: service.clusterIp, port };
 }
 
 const KIND_NAMES = { configmap: 'ConfigMap', secret: 'Secret' } as const;
 const ENV_NAME = /^[-._a-zA-Z][-._a-zA-Z0-9]*$/;
 
 /**
- * Variables in order, envFrom first; a later one of the same name wins.
+ * Variables in order, those of the API server first, then envFrom; a later one of the same name wins.
  * Throws ConfigError for a missing ConfigMap, Secret or key that is not optional.
  */
 export function environment(
@@ -45,7 +64,7 @@ export function environment(
   configs: ConfigLookup,
   facts: PodFacts,
 ): Map<string, string> {
-  const env = new Map<string, string>();
+  const env = new Map(apiServerVariables(facts.apiServer));
   for (const { prefix, configMapRef, secretRef } of container.envFrom ?? []) {
     for (const [kind, ref] of [
       ['configmap', configMapRef],
@@ -69,6 +88,24 @@ export function environment(
     if (resolved !== undefined) env.set(variable.name, resolved);
   }
   return env;
+}
+
+/** Kubernetes: what every container is told of the Service `kubernetes`, whatever enableServiceLinks says. */
+function apiServerVariables(address: ApiServerAddress | undefined): [string, string][] {
+  if (address === undefined) return [];
+  const { ip, port } = address;
+  const link = `KUBERNETES_PORT_${port}_TCP`;
+  const url = `tcp://${ip}:${port}`;
+  return [
+    ['KUBERNETES_SERVICE_HOST', ip],
+    ['KUBERNETES_SERVICE_PORT', String(port)],
+    ['KUBERNETES_SERVICE_PORT_HTTPS', String(port)],
+    ['KUBERNETES_PORT', url],
+    [link, url],
+    [`${link}_PROTO`, 'tcp'],
+    [`${link}_PORT`, String(port)],
+    [`${link}_ADDR`, ip],
+  ];
 }
 
 /** Replaces `$(NAME)` of known variables; `$$` is a literal `$`; an unknown name stays as it is. */

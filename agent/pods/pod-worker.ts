@@ -286,7 +286,7 @@ export class PodWorker {
     }
     if (mutates) this.#mutating++;
     this.#mutations++;
-    const { nodeName, hostIp, allocatable, resolver } = host.facts();
+    const { resolver, ...facts } = host.facts();
     const outcome = await runStep(step, {
       runtime: host.runtime,
       clock: host.clock,
@@ -294,7 +294,7 @@ export class PodWorker {
       engineSlots: host.engineSlots,
       pod: this.#pod,
       configs: host.configs(),
-      facts: { nodeName, hostIp, allocatable },
+      facts,
       podIp: this.#book.podIp,
       resolver,
       directories: host.directories(uid),

@@ -483,6 +483,16 @@ t.test('the environment: order, references, expansion, what is missing', async (
     message: 'unsupported fieldPath: spec.what',
   });
   t.equal(expand('$(A) $$(A) $( $()', new Map([['A', '1']])), '1 $(A) $( $()');
+  const facts = { ...FACTS, apiServer: { ip: '10.43.0.1', port: 443 } };
+  const told = environment(
+    pod(),
+    { name: 'main', env: [{ name: 'KUBERNETES_PORT', value: 'x' }] },
+    CONFIGS,
+    facts,
+  );
+  t.equal(told.get('KUBERNETES_SERVICE_HOST'), '10.43.0.1', 'what client-go looks for');
+  t.equal(told.get('KUBERNETES_SERVICE_PORT'), '443');
+  t.equal(told.get('KUBERNETES_PORT'), 'x', 'the pod has its own say');
 });
 
 t.test('what the engine is told', async (t) => {

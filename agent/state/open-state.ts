@@ -1,0 +1,40 @@
+/** The agent's state on its own disk, put together from its settings. */
+import { createPrivateKey } from 'node:crypto';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { BoardCredentials } from '../../protocol/messages.ts';
+import { open, secretContext } from '../../protocol/seal.ts';
+import type { AgentConfig } from '../config.ts';
+import { DesiredState } from './desired-state.ts';
+import { PodRecords } from './pod-records.ts';
+import { StateDirectory } from './state-file.ts';
+
+/** What the master wants of this board; Secrets are opened with the board's own key. */
+export function desiredState(
+  config: AgentConfig,
+  { clusterId, node, privateKey: pem }: BoardCredentials,
+  log: Logger,
+  onRefused: (reason: string) => void,
+): DesiredState {
+  const exported = createPrivateKey(pem).export({ type: 'pkcs8', format: 'der' });
+  const privateKey = new Uint8Array(exported);
+  return new DesiredState({
+    directory: join(config.stateDir, 'desired'),
+    clusterId,
+    node,
+    log: log.child({ part: 'state' }),
+    ...config.limits.state,
+    openSecret: (namespace, name, sealed) =>
+      open(privateKey, sealed, secretContext(node, namespace, name)),
+    onRefused,
+  });
+}
+
+export function podRecords(config: AgentConfig, log: Logger): PodRecords {
+  const directory = new StateDirectory(join(config.stateDir, 'board'), (file, error) =>
+    log.error({ file, err: error }, 'state file damaged; set aside'),
+  );
+  return new PodRecords(directory, (error) =>
+    log.error({ err: error }, 'addresses of pods not written; they are also with the engine'),
+  );
+}
