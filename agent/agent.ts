@@ -37,8 +37,9 @@ import { chooseRuntime } from './runtime/choose.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { holdDataDir } from './single.ts';
 import type { DesiredState } from './state/desired-state.ts';
-import { desiredState, podRecords } from './state/open-state.ts';
+import { desiredState, podRecords, pullNotes } from './state/open-state.ts';
 import type { PodRecords } from './state/pod-records.ts';
+import type { PullNotes } from './state/pull-notes.ts';
 import { RunNotes } from './state/run-notes.ts';
 import { Streams } from './streams.ts';
 
@@ -73,6 +74,7 @@ class RunningAgent {
   readonly #reporter: Reporter;
   readonly #desired: DesiredState;
   readonly #records: PodRecords;
+  readonly #pullNotes: PullNotes;
   readonly #notes: RunNotes;
   readonly #board: BoardSelf;
   readonly #proxy: ServiceProxy;
@@ -102,6 +104,7 @@ class RunningAgent {
       this.#reporter.node('ManifestRefused', reason),
     );
     this.#records = podRecords(config, log);
+    this.#pullNotes = pullNotes(config, log);
     this.#notes = new RunNotes(join(config.runDir, 'containers.json'), (error) =>
       log.warn({ err: error }, 'notes for the next agent not written'),
     );
@@ -128,9 +131,11 @@ class RunningAgent {
     this.#ending.push(
       () => this.#desired.flush(),
       () => this.#records.flush(),
+      () => this.#pullNotes.flush(),
       () => this.#notes.flush(),
     );
     await this.#board.read();
+    await this.#pullNotes.load(this.#board.bootId);
     await ensureForwarding();
     await ensureServiceRoute(serviceCidr, runIp);
     this.#ending.push(
@@ -277,6 +282,7 @@ class RunningAgent {
       limits: limits.pods,
       records: this.#records,
       notes: this.#notes,
+      pullNotes: this.#pullNotes,
       desired: () => this.#desired.current(),
       facts: () => ({
         ...this.#board.podFacts(),

@@ -41,6 +41,10 @@ export class BoardSelf {
     return this.#known().architecture;
   }
 
+  get bootId(): string {
+    return this.#known().bootId;
+  }
+
   /** Looks at the board again. */
   async read(): Promise<void> {
     const { dataDir, address } = this.#config;

@@ -12,6 +12,7 @@ import {
   type RegistryLogin,
   type Runtime,
 } from '../runtime/runtime.ts';
+import type { SafePulls } from './safe-pulls.ts';
 import { Semaphore } from './semaphore.ts';
 
 export interface EnsureImage {
@@ -54,7 +55,8 @@ const FOREIGN_MS = 600_000;
 const FOREIGN_MAX = 64;
 
 export interface ImagePullerOptions {
-  readonly runtime: Runtime;
+  readonly runtime: Pick<Runtime, 'imageStatus'>;
+  readonly pulls: Pick<SafePulls, 'isSuspect' | 'pull'>;
   readonly clock: Clock;
   readonly parallelMax: number;
   /** Of the board, as Kubernetes names it. */
@@ -71,7 +73,7 @@ interface Pull {
 
 export class ImagePuller {
   readonly #options: ImagePullerOptions;
-  readonly #runtime: Runtime;
+  readonly #runtime: ImagePullerOptions['runtime'];
   readonly #clock: Clock;
   readonly #slots: Semaphore;
   /** By full name, when it was last refused. */
@@ -109,7 +111,9 @@ export class ImagePuller {
 
   async #ensure(wanted: EnsureImage): Promise<EnsuredImage> {
     const { image, policy } = wanted;
-    const here = policy === 'Always' ? undefined : await this.#runtime.imageStatus(image);
+    const isSuspect = policy !== 'Never' && this.#options.pulls.isSuspect(image);
+    const mustPull = policy === 'Always' || isSuspect;
+    const here = mustPull ? undefined : await this.#runtime.imageStatus(image);
     if (here !== undefined && (await this.#runsHere(here))) return { type: 'present' };
     if (policy === 'Never') {
       throw here === undefined ? new ImageNeverPullError(image) : this.#foreignError(image, here);
@@ -122,7 +126,8 @@ export class ImagePuller {
     } catch (error) {
       if (wanted.signal.aborted) throw error;
       if (here !== undefined) throw this.#foreignError(image, here, { cause: error });
-      const copy = wanted.copyWillDo ? await this.#runtime.imageStatus(image) : undefined;
+      const mayCopy = wanted.copyWillDo || (isSuspect && policy !== 'Always');
+      const copy = mayCopy ? await this.#runtime.imageStatus(image) : undefined;
       if (copy === undefined || !(await this.#runsHere(copy))) throw error;
       return { type: 'copy', reason: error instanceof Error ? error.message : String(error) };
     }
@@ -172,7 +177,7 @@ export class ImagePuller {
     for (const login of logins.length === 0 ? [undefined] : logins) {
       if (signal.aborted) throw new ImagePullError(`pull of ${image} was given up`);
       try {
-        const pulled = await this.#runtime.pullImage(image, signal, login);
+        const pulled = await this.#options.pulls.pull(image, signal, login);
         if (await this.#runsHere(pulled)) return this.#clock.monotonicMs() - startMs;
         throw this.#foreignError(image, pulled);
       } catch (error) {

@@ -22,6 +22,7 @@ import type { PodDirectories } from '../plan/volume-plan.ts';
 import type { Container, Runtime, Sandbox } from '../runtime/runtime.ts';
 import type { DesiredView } from '../state/desired-state.ts';
 import type { PodRecords } from '../state/pod-records.ts';
+import type { PullNotes } from '../state/pull-notes.ts';
 import type { RunNotes } from '../state/run-notes.ts';
 import { type EngineView, EngineWatch } from './engine-watch.ts';
 import { ImageCollector, type ImageCollectorLimits } from './image-collector.ts';
@@ -29,6 +30,7 @@ import { ImagePuller } from './image-puller.ts';
 import type { PodEvent } from './pod-steps.ts';
 import { type BoardFacts, type PodStatusReport, PodWorker, type WorkerHost } from './pod-worker.ts';
 import { PressureRelief } from './pressure-relief.ts';
+import { SafePulls } from './safe-pulls.ts';
 import { Semaphore } from './semaphore.ts';
 import { diskUsage, VolumeWatch } from './volume-watch.ts';
 
@@ -49,6 +51,7 @@ export interface PodManagerOptions {
   readonly limits: PodLimits;
   readonly records: PodRecords;
   readonly notes: RunNotes;
+  readonly pullNotes: PullNotes;
   readonly desired: () => DesiredView;
   readonly facts: () => BoardFacts;
   /** Of the board, as Kubernetes names it, and what it runs by an emulator. */
@@ -127,7 +130,11 @@ export class PodManager {
       clock,
       log,
       limits,
-      images: new ImagePuller({ ...options, parallelMax: limits.parallelPulls }),
+      images: new ImagePuller({
+        ...options,
+        pulls: new SafePulls(options),
+        parallelMax: limits.parallelPulls,
+      }),
       engineSlots: new Semaphore(limits.parallelEngineCalls),
       records: options.records,
       notes: options.notes,

@@ -7,6 +7,7 @@ import { open, secretContext } from '../../protocol/seal.ts';
 import type { AgentConfig } from '../config.ts';
 import { DesiredState } from './desired-state.ts';
 import { PodRecords } from './pod-records.ts';
+import { PullNotes } from './pull-notes.ts';
 import { StateDirectory } from './state-file.ts';
 
 /** What the master wants of this board; Secrets are opened with the board's own key. */
@@ -31,10 +32,22 @@ export function desiredState(
 }
 
 export function podRecords(config: AgentConfig, log: Logger): PodRecords {
-  const directory = new StateDirectory(join(config.stateDir, 'board'), (file, error) =>
-    log.error({ file, err: error }, 'state file damaged; set aside'),
-  );
-  return new PodRecords(directory, (error) =>
+  return new PodRecords(directory(config, 'board', log), (error) =>
     log.error({ err: error }, 'addresses of pods not written; they are also with the engine'),
+  );
+}
+
+export function pullNotes(config: AgentConfig, log: Logger): PullNotes {
+  return new PullNotes(directory(config, 'images', log), (error) =>
+    log.error(
+      { err: error },
+      'pulls of images not noted; one that a power cut ends may stay broken',
+    ),
+  );
+}
+
+function directory({ stateDir }: AgentConfig, name: string, log: Logger): StateDirectory {
+  return new StateDirectory(join(stateDir, name), (file, error) =>
+    log.error({ file, err: error }, 'state file damaged; set aside'),
   );
 }

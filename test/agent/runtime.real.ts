@@ -4,18 +4,23 @@
  */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { pino } from 'pino';
 import type { Test } from 'tap';
 import { kubernetesArchitecture } from '../../agent/host/facts.ts';
 import { ForeignImageError, ImagePuller } from '../../agent/pods/image-puller.ts';
+import { SafePulls } from '../../agent/pods/safe-pulls.ts';
 import {
   type ContainerSpec,
   ImagePullError,
   type Runtime,
   type SandboxSpec,
 } from '../../agent/runtime/runtime.ts';
+import { tarArchive } from '../../agent/runtime/tar.ts';
+import { PullNotes } from '../../agent/state/pull-notes.ts';
+import { StateDirectory } from '../../agent/state/state-file.ts';
 import { systemClock } from '../../protocol/clock.ts';
 import { fullImageName } from '../../protocol/image-name.ts';
 import { busyboxTar } from '../support/podman.ts';
@@ -46,6 +51,7 @@ export async function realRuntimeTests(t: Test, harness: RealHarness): Promise<v
   await limitTests(t, harness);
   await registryTests(t, harness);
   await heldImageTests(t, harness);
+  await brokenImageTests(t, harness);
 }
 
 export function script(
@@ -257,6 +263,7 @@ async function registryTests(t: Test, { runtime, netns, dir }: RealHarness): Pro
     const architecture = kubernetesArchitecture(process.arch);
     const puller = new ImagePuller({
       runtime,
+      pulls: { isSuspect: () => false, pull: (...asked) => runtime.pullImage(...asked) },
       clock: systemClock,
       parallelMax: 1,
       architecture,
@@ -306,5 +313,52 @@ async function heldImageTests(
     t.equal(await runtime.imageStatus(name), undefined);
     await images.remove(spare);
     t.ok(await runtime.imageStatus(image), 'the others stay');
+  });
+}
+
+/** The power cut itself is imitated: files are empty that the engine takes for whole (test/long/store-power has real ones). */
+async function brokenImageTests(t: Test, harness: RealHarness): Promise<void> {
+  const { runtime, netns, dir, podCidr } = harness;
+  await t.test('an image whose pull the power cut off is whole again after the boot', async (t) => {
+    const login = { username: 'someone', password: 'secret' };
+    const marker = tarArchive([{ path: 'marker', mode: 0o644, content: Buffer.from('whole\n') }]);
+    // Without the two blocks that end an archive.
+    const tar = Buffer.concat([marker.subarray(0, -1024), await busyboxTar()]);
+    const registry = await startRegistry({ netns, dir }, tar, login);
+    t.teardown(() => registry.kill('SIGKILL'));
+    const image = `${REGISTRY}/broken/tool:1`;
+    const { signal } = new AbortController();
+    const boot = async (bootId: string): Promise<SafePulls> => {
+      const refuse = (): unknown => t.fail('the notes are sound');
+      const notes = new PullNotes(new StateDirectory(join(dir, 'pulls'), refuse), refuse);
+      await notes.load(bootId);
+      return new SafePulls({ runtime, pullNotes: notes, log: pino({ level: 'silent' }) });
+    };
+    // It ends when the notes are written: as far as the power lets it come.
+    const cutOff = new AbortController();
+    cutOff.abort();
+    await t.rejects((await boot('one')).pull(`${REGISTRY}/broken/tool:1`, cutOff.signal, login));
+    await runtime.pullImage(image, signal, login);
+    const folder = (await runtime.images.folder()) ?? '';
+    const found = await run('find', [folder, '-name', 'marker', '-size', '-2']);
+    const files = found.stdout.trim().split('\n');
+    t.ok(files[0], 'the file is found on the disk');
+    for (const file of files) await truncate(file, 0);
+
+    const marked = async (host: number): Promise<string> => {
+      const spec = script({ image }, '/bin/busybox cat /marker');
+      const { sandboxId, id } = await startPod(harness, sandboxSpec(podCidr, host), spec);
+      await reached(runtime, id, 'exited');
+      const log = await readLog(runtime, id);
+      await runtime.removeSandbox(sandboxId);
+      return log;
+    };
+    await runtime.pullImage(image, signal, login);
+    t.equal(await marked(71), '', 'the engine takes it for whole');
+    const pulls = await boot('two');
+    t.ok(pulls.isSuspect(image));
+    await pulls.pull(image, signal, login);
+    t.equal(await marked(72), 'whole\n');
+    t.notOk((await boot('two')).isSuspect(image), 'it is trusted from now on');
   });
 }

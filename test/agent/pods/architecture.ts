@@ -101,6 +101,7 @@ t.test('a refusal ends with a better image, or when it is old', async (t) => {
   const runtime = new FakeRuntime({ images: ['app:1'], architectures });
   const puller = new ImagePuller({
     runtime,
+    pulls: { isSuspect: () => false, pull: (...asked) => runtime.pullImage(...asked) },
     clock: { wallMs: () => 0, monotonicMs: () => nowMs },
     parallelMax: 1,
     architecture: 'arm64',

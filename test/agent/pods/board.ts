@@ -11,6 +11,7 @@ import type { PodStatusReport } from '../../../agent/pods/pod-worker.ts';
 import { FakeRuntime, type FakeRuntimeOptions } from '../../../agent/runtime/fake.ts';
 import type { DesiredView } from '../../../agent/state/desired-state.ts';
 import { PodRecords } from '../../../agent/state/pod-records.ts';
+import { PullNotes } from '../../../agent/state/pull-notes.ts';
 import { RunNotes } from '../../../agent/state/run-notes.ts';
 import { StateDirectory } from '../../../agent/state/state-file.ts';
 import { systemClock } from '../../../protocol/clock.ts';
@@ -62,6 +63,8 @@ export class Board {
   readonly events: PodEvent[] = [];
   desired: DesiredView = view([]);
   emulated: string[] = [];
+  /** Another one after a reboot. */
+  bootId = 'boot-1';
   #manager: PodManager | undefined;
   records: PodRecords | undefined;
   #notes: RunNotes | undefined;
@@ -81,6 +84,11 @@ export class Board {
     const notes = new RunNotes(path.join(this.directory, 'notes.json'), () => {});
     await notes.load();
     this.#notes = notes;
+    const pullNotes = new PullNotes(
+      new StateDirectory(path.join(this.directory, 'images'), () => {}),
+      () => {},
+    );
+    await pullNotes.load(this.bootId);
     this.#manager = new PodManager({
       runtime: this.engine,
       clock: systemClock,
@@ -88,6 +96,7 @@ export class Board {
       limits: LIMITS,
       records,
       notes,
+      pullNotes,
       desired: () => this.desired,
       architecture: 'arm64',
       emulated: async () => this.emulated,
