@@ -181,6 +181,12 @@ function isRequired(field: Field): boolean {
   return !field.markers.has('optional') && !field.omitEmpty && !field.inline;
 }
 
+/** Optional, but Go writes it to JSON also when it is zero. */
+function isAlwaysWritten(field: Field): boolean {
+  const isScalar = field.shape === 'single' && !field.pointer && SCALARS[field.type] !== undefined;
+  return isScalar && !field.omitEmpty;
+}
+
 function isStringList(field: Field): boolean {
   return messages.get(field.type)?.isStringList === true;
 }
@@ -204,6 +210,7 @@ function encodeField(field: Field, sections: Section[], own: string): string {
     `${field.pointer ? '*' : ''}${shape}${typeCode(field, sections, own)}`,
   ];
   if (isRequired(field)) parts.push('!');
+  else if (isAlwaysWritten(field)) parts.push('Z');
   const structType = value('structType') ?? value('mapType');
   if (structType !== undefined) parts.push(`T${structType}`);
   if (value('listType') !== undefined) parts.push(`L${value('listType')}`);

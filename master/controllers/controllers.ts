@@ -45,7 +45,7 @@ export interface ControllerOptions {
   readonly clusterCidr: string;
   /** How many ended pods stay to be looked at. */
   readonly terminatedPodsMax: number;
-  /** Emptied when a namespace is deleted, in this order: owners before what they own. */
+  /** Emptied when a namespace is deleted and its pods are gone, in this order: owners before what they own. */
   readonly namespacedResources: readonly ResourceId[];
   /** Kinds beyond the built-in ones whose objects are collected when their owners are gone. */
   readonly ownedKinds: readonly OwnedKind[];

@@ -4,8 +4,8 @@
  *
  * As the API server does, through Go's structs:
  * - null is the same as absent, and so is the zero value of a field that is no pointer (`restartPolicy: ""`,
- *   `tolerations: []`), unless the field is required or in `EMPTY_DIFFERS`;
- * - a required field that is no pointer gets its zero value when it is absent (so the interfaces in types.ts
+ *   `tolerations: []`), unless the field is required, Go always writes it, or it is in `EMPTY_DIFFERS`;
+ * - such a field gets its zero value when it is absent, if it is no pointer (so the interfaces in types.ts
  *   tell the truth; validation refuses what must not be empty);
  * - quantities and times come out in canonical form; JSON numbers are taken for quantities;
  * - names are case-sensitive; a field that the table does not know is dropped and reported.
@@ -251,6 +251,7 @@ class Decoder {
   }
 
   #zero(field: FieldSpec): unknown {
+    if (field.alwaysWritten) return zeroOf(field);
     if (!field.required || field.pointer) return undefined;
     if (field.shape === 'list') return [];
     if (field.shape === 'map') return {};
@@ -321,7 +322,7 @@ export function zeroOf(field: FieldSpec): unknown {
 
 /** What Go leaves out of JSON (omitempty): a zero value that cannot be told from an absent one. */
 export function isDroppedZero(field: FieldSpec, value: unknown): boolean {
-  if (field.required) return false;
+  if (field.required || field.alwaysWritten) return false;
   if (field.shape === 'list') return Array.isArray(value) && value.length === 0;
   if (field.shape === 'map') return isObject(value) && Object.keys(value).length === 0;
   // Structs are never left out, and a quantity is one.

@@ -15,7 +15,7 @@
  *     CODE = s string, b bool, i int32, l int64, d double, y bytes, q Quantity, x IntOrString, t Time,
  *            u MicroTime, n Duration, r RawExtension, f FieldsV1, eREF list of strings, mREF message;
  *            REF is a name in the same section or `SECTION.NAME` with the section's place in the file
- *     MARK = ! required, T +structType or +mapType, L +listType, K +listMapKey (comma separated),
+ *     MARK = ! required, Z optional but in JSON also when zero, T +structType or +mapType, L +listType, K +listMapKey (comma separated),
  *            S patchStrategy (comma separated), M patchMergeKey, D default (JSON)
  */
 import { TABLE } from './generated/table.ts';
@@ -51,6 +51,8 @@ export interface FieldSpec {
   readonly pointer: boolean;
   /** Required as in OpenAPI. */
   readonly required: boolean;
+  /** Optional, but written to JSON also when it is zero. */
+  readonly alwaysWritten: boolean;
   /** An embedded struct; only in `MessageSpec.wireFields`. */
   readonly inline: boolean;
   /** For server-side apply. A list without it is atomic. */
@@ -231,6 +233,7 @@ function decodeField(text: string, section: Section): FieldSpec {
     shape: shape === '[' ? 'list' : shape === '{' ? 'map' : 'single',
     pointer: star !== '',
     required: marks.includes('!'),
+    alwaysWritten: marks.includes('Z'),
     inline: name === '',
     listType: oneOf(mark('L'), ['atomic', 'set', 'map']),
     listMapKeys: mark('K')?.split(',') ?? [],

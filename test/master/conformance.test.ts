@@ -194,7 +194,7 @@ const SUBJECTS: readonly Subject[] = [
     kind: 'PodDisruptionBudget',
     plural: 'poddisruptionbudgets',
     body: { spec: { minAvailable: 1, selector: workload.selector } },
-    status: { disruptionsAllowed: 1, observedGeneration: 1 },
+    status: { disruptionsAllowed: 0, currentHealthy: 0, desiredHealthy: 1, expectedPods: 0 },
   },
   {
     in: 'networking.k8s.io/v1',

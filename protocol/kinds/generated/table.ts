@@ -79,7 +79,7 @@ EnvVarSource;fieldRef 1 *mObjectFieldSelector;resourceFieldRef 2 *mResourceField
 EphemeralContainer; 1 mEphemeralContainerCommon;targetContainerName 2 s
 EphemeralContainerCommon;name 1 s !;image 2 s;command 3 [s Latomic;args 4 [s Latomic;workingDir 5 s;ports 6 [mContainerPort Lmap KcontainerPort,protocol Smerge McontainerPort;envFrom 19 [mEnvFromSource Latomic;env 7 [mEnvVar Lmap Kname Smerge Mname;resources 8 mResourceRequirements;resizePolicy 23 [mContainerResizePolicy Latomic;restartPolicy 24 *s;restartPolicyRules 25 [mContainerRestartRule Latomic;volumeMounts 9 [mVolumeMount Lmap KmountPath Smerge MmountPath;volumeDevices 21 [mVolumeDevice Lmap KdevicePath Smerge MdevicePath;livenessProbe 10 *mProbe;readinessProbe 11 *mProbe;startupProbe 22 *mProbe;lifecycle 12 *mLifecycle;terminationMessagePath 13 s;terminationMessagePolicy 20 s;imagePullPolicy 14 s;securityContext 15 *mSecurityContext;stdin 16 b;stdinOnce 17 b;tty 18 b
 EphemeralVolumeSource;volumeClaimTemplate 1 *mPersistentVolumeClaimTemplate
-Event k;metadata 1 m0.ObjectMeta !;involvedObject 2 mObjectReference !;reason 3 s;message 4 s;source 5 mEventSource;firstTimestamp 6 t;lastTimestamp 7 t;count 8 i;type 9 s;eventTime 10 u;series 11 *mEventSeries;action 12 s;related 13 *mObjectReference;reportingComponent 14 s;reportingInstance 15 s
+Event k;metadata 1 m0.ObjectMeta !;involvedObject 2 mObjectReference !;reason 3 s;message 4 s;source 5 mEventSource;firstTimestamp 6 t;lastTimestamp 7 t;count 8 i;type 9 s;eventTime 10 u;series 11 *mEventSeries;action 12 s;related 13 *mObjectReference;reportingComponent 14 s Z;reportingInstance 15 s Z
 EventList k;metadata 1 m0.ListMeta;items 2 [mEvent !
 EventSeries;count 1 i;lastObservedTime 2 u
 EventSource;component 1 s;host 2 s
@@ -133,7 +133,7 @@ NodeDaemonEndpoints;kubeletEndpoint 1 mDaemonEndpoint
 NodeFeatures;supplementalGroupsPolicy 1 *b
 NodeList k;metadata 1 m0.ListMeta;items 2 [mNode !
 NodeProxyOptions k;path 1 s
-NodeRuntimeHandler;name 1 s;features 2 *mNodeRuntimeHandlerFeatures
+NodeRuntimeHandler;name 1 s Z;features 2 *mNodeRuntimeHandlerFeatures
 NodeRuntimeHandlerFeatures;recursiveReadOnlyMounts 1 *b;userNamespaces 2 *b
 NodeSelector a;nodeSelectorTerms 1 [mNodeSelectorTerm ! Latomic
 NodeSelectorRequirement;key 1 s !;operator 2 s !;values 3 [s Latomic
@@ -285,10 +285,10 @@ RollingUpdateStatefulSetStrategy;partition 1 *i;maxUnavailable 2 *x
 StatefulSet k;metadata 1 m0.ObjectMeta;spec 2 mStatefulSetSpec;status 3 mStatefulSetStatus
 StatefulSetCondition;type 1 s !;status 2 s !;lastTransitionTime 3 t;reason 4 s;message 5 s
 StatefulSetList k;metadata 1 m0.ListMeta;items 2 [mStatefulSet !
-StatefulSetOrdinals;start 1 i
+StatefulSetOrdinals;start 1 i Z
 StatefulSetPersistentVolumeClaimRetentionPolicy;whenDeleted 1 s;whenScaled 2 s
-StatefulSetSpec;replicas 1 *i;selector 2 *m0.LabelSelector !;template 3 m1.PodTemplateSpec !;volumeClaimTemplates 4 [m1.PersistentVolumeClaim Latomic;serviceName 5 s;podManagementPolicy 6 s;updateStrategy 7 mStatefulSetUpdateStrategy;revisionHistoryLimit 8 *i;minReadySeconds 9 i;persistentVolumeClaimRetentionPolicy 10 *mStatefulSetPersistentVolumeClaimRetentionPolicy;ordinals 11 *mStatefulSetOrdinals
-StatefulSetStatus;observedGeneration 1 l;replicas 2 i !;readyReplicas 3 i;currentReplicas 4 i;updatedReplicas 5 i;currentRevision 6 s;updateRevision 7 s;collisionCount 9 *i;conditions 10 [mStatefulSetCondition Lmap Ktype Smerge Mtype;availableReplicas 11 i
+StatefulSetSpec;replicas 1 *i;selector 2 *m0.LabelSelector !;template 3 m1.PodTemplateSpec !;volumeClaimTemplates 4 [m1.PersistentVolumeClaim Latomic;serviceName 5 s Z;podManagementPolicy 6 s;updateStrategy 7 mStatefulSetUpdateStrategy;revisionHistoryLimit 8 *i;minReadySeconds 9 i;persistentVolumeClaimRetentionPolicy 10 *mStatefulSetPersistentVolumeClaimRetentionPolicy;ordinals 11 *mStatefulSetOrdinals
+StatefulSetStatus;observedGeneration 1 l;replicas 2 i !;readyReplicas 3 i;currentReplicas 4 i;updatedReplicas 5 i;currentRevision 6 s;updateRevision 7 s;collisionCount 9 *i;conditions 10 [mStatefulSetCondition Lmap Ktype Smerge Mtype;availableReplicas 11 i Z
 StatefulSetUpdateStrategy;type 1 s;rollingUpdate 2 *mRollingUpdateStatefulSetStrategy
 #io.k8s.api.batch.v1 batch v1
 CronJob k;metadata 1 m0.ObjectMeta;spec 2 mCronJobSpec !;status 3 mCronJobStatus
@@ -303,7 +303,7 @@ JobStatus;conditions 1 [mJobCondition Latomic Smerge Mtype;startTime 2 *t;comple
 JobTemplateSpec;metadata 1 m0.ObjectMeta;spec 2 mJobSpec
 PodFailurePolicy;rules 1 [mPodFailurePolicyRule ! Latomic
 PodFailurePolicyOnExitCodesRequirement;containerName 1 *s;operator 2 s !;values 3 [i ! Lset
-PodFailurePolicyOnPodConditionsPattern;type 1 s !;status 2 s
+PodFailurePolicyOnPodConditionsPattern;type 1 s !;status 2 s Z
 PodFailurePolicyRule;action 1 s !;onExitCodes 2 *mPodFailurePolicyOnExitCodesRequirement;onPodConditions 3 [mPodFailurePolicyOnPodConditionsPattern Latomic
 SuccessPolicy;rules 1 [mSuccessPolicyRule ! Latomic
 SuccessPolicyRule;succeededIndexes 1 *s;succeededCount 2 *i
@@ -338,7 +338,7 @@ Eviction k;metadata 1 m0.ObjectMeta;deleteOptions 2 *m0.DeleteOptions
 PodDisruptionBudget k;metadata 1 m0.ObjectMeta;spec 2 mPodDisruptionBudgetSpec;status 3 mPodDisruptionBudgetStatus
 PodDisruptionBudgetList k;metadata 1 m0.ListMeta;items 2 [mPodDisruptionBudget !
 PodDisruptionBudgetSpec;minAvailable 1 *x;selector 2 *m0.LabelSelector Sreplace;maxUnavailable 3 *x;unhealthyPodEvictionPolicy 4 *s
-PodDisruptionBudgetStatus;observedGeneration 1 l;disruptedPods 2 {t;disruptionsAllowed 3 i;currentHealthy 4 i;desiredHealthy 5 i;expectedPods 6 i;conditions 7 [m0.Condition Lmap Ktype Smerge Mtype
+PodDisruptionBudgetStatus;observedGeneration 1 l;disruptedPods 2 {t;disruptionsAllowed 3 i Z;currentHealthy 4 i Z;desiredHealthy 5 i Z;expectedPods 6 i Z;conditions 7 [m0.Condition Lmap Ktype Smerge Mtype
 #io.k8s.api.networking.v1 networking.k8s.io v1
 HTTPIngressPath;path 1 s;pathType 3 *s !;backend 2 mIngressBackend !
 HTTPIngressRuleValue;paths 1 [mHTTPIngressPath ! Latomic
@@ -394,7 +394,7 @@ SelfSubjectReview k;metadata 1 m0.ObjectMeta;status 2 mSelfSubjectReviewStatus
 SelfSubjectReviewStatus;userInfo 1 mUserInfo
 TokenRequest k;metadata 1 m0.ObjectMeta;spec 2 mTokenRequestSpec;status 3 mTokenRequestStatus
 TokenRequestSpec;audiences 1 [s Latomic;expirationSeconds 4 *l;boundObjectRef 3 *mBoundObjectReference
-TokenRequestStatus;token 1 s;expirationTimestamp 2 t
+TokenRequestStatus;token 1 s Z;expirationTimestamp 2 t
 TokenReview k;metadata 1 m0.ObjectMeta;spec 2 mTokenReviewSpec !;status 3 mTokenReviewStatus
 TokenReviewSpec;token 1 s !;audiences 2 [s Latomic
 TokenReviewStatus;authenticated 1 b;user 2 mUserInfo;audiences 4 [s Latomic;error 3 s
@@ -426,7 +426,7 @@ Role k;metadata 1 m0.ObjectMeta;rules 2 [mPolicyRule Latomic
 RoleBinding k;metadata 1 m0.ObjectMeta;subjects 2 [mSubject Latomic;roleRef 3 mRoleRef !
 RoleBindingList k;metadata 1 m0.ListMeta;items 2 [mRoleBinding !
 RoleList k;metadata 1 m0.ListMeta;items 2 [mRole !
-RoleRef a;apiGroup 1 s;kind 2 s !;name 3 s !
+RoleRef a;apiGroup 1 s Z;kind 2 s !;name 3 s !
 Subject a;kind 1 s !;apiGroup 2 s;name 3 s !;namespace 4 s
 #io.k8s.api.storage.v1 storage.k8s.io v1
 CSIDriver k;metadata 1 m0.ObjectMeta;spec 2 mCSIDriverSpec !
@@ -451,7 +451,7 @@ VolumeAttributesClassList k;metadata 1 m0.ListMeta;items 2 [mVolumeAttributesCla
 VolumeError;time 1 t;message 2 s;errorCode 3 *i
 VolumeNodeResources;count 1 *i
 #io.k8s.api.scheduling.v1 scheduling.k8s.io v1
-PriorityClass k;metadata 1 m0.ObjectMeta;value 2 i;globalDefault 3 b;description 4 s;preemptionPolicy 5 *s
+PriorityClass k;metadata 1 m0.ObjectMeta;value 2 i Z;globalDefault 3 b;description 4 s;preemptionPolicy 5 *s
 PriorityClassList k;metadata 1 m0.ListMeta;items 2 [mPriorityClass !
 #io.k8s.api.node.v1 node.k8s.io v1
 Overhead;podFixed 1 {q

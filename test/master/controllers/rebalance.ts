@@ -146,7 +146,7 @@ t.test('which pods may move', async (t) => {
 
 /** Board a, with little on it that stays, and board b, with more that may move. */
 async function startScattered(t: Parameters<typeof startWhole>[0], mode: RebalanceMode) {
-  const { client } = await startWhole(t, undefined, mode);
+  const { client } = await startWhole(t, { rebalance: mode });
   const make = (name: string, cpu: string, replicas: number, board?: string) =>
     client.create<Deployment>(RESOURCES.deployments, {
       metadata: { name, namespace: 'default' },

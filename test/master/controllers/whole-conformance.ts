@@ -5,7 +5,10 @@ import t from 'tap';
 import { type ApiClient, RESOURCES, type ResourceId } from '../../../master/api/client.ts';
 import type { KubeObject } from '../../../protocol/kinds/meta.ts';
 import type {
+  ConfigMap,
   Namespace,
+  PersistentVolume,
+  PersistentVolumeClaim,
   Pod,
   PodDisruptionBudget,
   PodSpec,
@@ -196,7 +199,6 @@ t.test('the status of a quota follows the life of what it counts', async (t) => 
     return Object.entries(wanted).every(([name, amount]) => used[name] === amount);
   };
   const names = COUNTED.map(([name]) => name);
-  // A namespace has a config map of its own.
   await client.create(RESOURCES.resourceQuotas, {
     metadata: { name: 'all', namespace },
     spec: { hard: Object.fromEntries(names.map((name) => [name, '5'])) },
@@ -273,4 +275,103 @@ t.test('an eviction waits for the budget to allow it', async (t) => {
   await until('it allows one', counts({ disruptionsAllowed: 1 }));
   await evict();
   await until('the pod is gone', isGone(client, RESOURCES.pods, 'kept'));
+});
+
+t.test('the root certificate is in every namespace, and comes back', async (t) => {
+  const { client } = await startWhole(t, { caCertificate: 'PEM' });
+  await namespaceIn(client);
+  const id = RESOURCES.configMaps;
+  const name = 'kube-root-ca.crt';
+  const certificate = async () => {
+    const { items } = await client.list<ConfigMap>(id, { namespace });
+    return items.find(({ metadata }) => metadata?.name === name)?.data?.['ca.crt'];
+  };
+  await until('it is there', async () => (await certificate()) !== undefined);
+  const was = await certificate();
+  const uid = await uidOf(client, id, name);
+  await client.delete(id, namespace, name);
+  await until('it is made again', async () => (await certificate()) === was);
+  t.not(await uidOf(client, id, name), uid);
+  await client.patch(id, namespace, name, { data: { 'ca.crt': '' } });
+  await until('it is put right', async () => (await certificate()) === was);
+});
+
+t.test('a replication controller says what it may not make, adopts and lets go', async (t) => {
+  const { client } = await startWhole(t);
+  await addBoard(client, 'a');
+  await namespaceIn(client);
+  const id = RESOURCES.replicationControllers;
+  const get = (name: string) => client.get<ReplicationController>(id, namespace, name);
+  const quota = { metadata: { name: 'two', namespace }, spec: { hard: { pods: '2' } } };
+  await client.create<ResourceQuota>(RESOURCES.resourceQuotas, quota);
+  await client.create(id, controllerOf('many', 3));
+  const fails = async () =>
+    (await get('many')).status?.conditions?.some(({ type }) => type === 'ReplicaFailure') === true;
+  await until('it tells of the failure', fails);
+  await client.patch(id, namespace, 'many', { spec: { replicas: 2 } });
+  await until('it tells no more', async () => !(await fails()));
+  await client.delete(id, namespace, 'many', { propagationPolicy: 'Foreground' });
+  await until('it is gone', isGone(client, id, 'many'));
+
+  await client.create(RESOURCES.pods, podNamed('alone', { labels: { app: 'adopter' } }));
+  await client.create(id, controllerOf('adopter', 1));
+  const owners = async () =>
+    (await client.get(RESOURCES.pods, namespace, 'alone')).metadata?.ownerReferences ?? [];
+  await until('the pod is adopted', async () => (await owners())[0]?.name === 'adopter');
+  t.same(await namesOf(client, RESOURCES.pods), ['alone'], 'and no other made');
+  await client.patch(RESOURCES.pods, namespace, 'alone', { metadata: { labels: { app: 'free' } } });
+  await until('it is let go', async () => (await owners()).length === 0);
+  await until('another is made', async () => (await namesOf(client, RESOURCES.pods)).length === 2);
+});
+
+t.test('a volume and its claim go when nobody needs them', async (t) => {
+  const { client } = await startWhole(t);
+  await namespaceIn(client);
+  const amount = { accessModes: ['ReadWriteOnce'], storageClassName: 'by-hand' };
+  const volume: PersistentVolume = {
+    metadata: { name: 'disk' },
+    spec: { ...amount, capacity: { storage: '2Gi' }, hostPath: { path: '/tmp/disk' } },
+  };
+  const quota = {
+    metadata: { name: 'classes', namespace },
+    spec: {
+      hard: {
+        'by-hand.storageclass.storage.k8s.io/persistentvolumeclaims': '1',
+        'by-hand.storageclass.storage.k8s.io/requests.storage': '5Gi',
+        'other.storageclass.storage.k8s.io/persistentvolumeclaims': '0',
+      },
+    },
+  };
+  await client.create<ResourceQuota>(RESOURCES.resourceQuotas, quota);
+  const used = async (what: string) => {
+    const id = RESOURCES.resourceQuotas;
+    const { status } = await client.get<ResourceQuota>(id, namespace, 'classes');
+    return status?.used?.[`by-hand.storageclass.storage.k8s.io/${what}`];
+  };
+  await until(
+    'the quota is calculated',
+    async () => (await used('persistentvolumeclaims')) === '0',
+  );
+  await client.create(RESOURCES.persistentVolumes, volume);
+  await client.create<PersistentVolumeClaim>(RESOURCES.persistentVolumeClaims, {
+    metadata: { name: 'data', namespace },
+    spec: { ...amount, volumeName: 'disk', resources: { requests: { storage: '1Gi' } } },
+  });
+  await until(
+    'the claim counts by its class',
+    async () => (await used('requests.storage')) === '1Gi',
+  );
+  t.equal(await used('persistentvolumeclaims'), '1');
+  await until('they are bound', async () => {
+    const id = RESOURCES.persistentVolumeClaims;
+    const { status } = await client.get<PersistentVolumeClaim>(id, namespace, 'data');
+    return status?.phase === 'Bound';
+  });
+  await client.delete(RESOURCES.persistentVolumeClaims, namespace, 'data');
+  await until('the claim is gone', isGone(client, RESOURCES.persistentVolumeClaims, 'data'));
+  await until('and counts no more', async () => (await used('persistentvolumeclaims')) === '0');
+  await client.delete(RESOURCES.persistentVolumes, '', 'disk');
+  await until('the volume is gone', async () => {
+    return (await client.list(RESOURCES.persistentVolumes)).items.length === 0;
+  });
 });

@@ -91,8 +91,17 @@ const fastClock: Clock = {
 };
 const fastTimers: Timers = { after: (ms, run) => systemTimers.after(ms / FAST, run) };
 
-/** `metrics`: what pods are said to use. With `rebalance`, controllers live on a fast clock. */
-export async function startWhole(t: Test, metrics?: MetricsSource, rebalance?: RebalanceMode) {
+interface WholeOptions {
+  /** What pods are said to use. */
+  readonly metrics?: MetricsSource;
+  /** Controllers live on a fast clock then. */
+  readonly rebalance?: RebalanceMode;
+  /** What is put into every namespace. */
+  readonly caCertificate?: string;
+}
+
+export async function startWhole(t: Test, more: WholeOptions = {}) {
+  const { metrics, rebalance, caCertificate } = more;
   const registry = await createRegistry({
     store: openMemoryStore(),
     memoryStore: openMemoryStore(),
@@ -120,7 +129,7 @@ export async function startWhole(t: Test, metrics?: MetricsSource, rebalance?: R
         }),
     log,
     informers,
-    options: { lifecycle },
+    options: { lifecycle, ...(caCertificate === undefined ? {} : { caCertificate }) },
     ...(metrics === undefined ? {} : { metrics }),
   });
   await Promise.all([controllers.ready, scheduler.start()]);

@@ -264,13 +264,15 @@ t.test('a StatefulSet keeps its data: claims, volumes, boards', async (t) => {
 t.test('a busy app grows to its bound, and its Service finds every pod', async (t) => {
   const names = new Set<string>();
   const { client } = await startWhole(t, {
-    nodes: () => [],
-    pods: () =>
-      [...names].map((name) => ({
-        ...{ namespace, name, timestamp: '2026-01-01T00:00:00Z', window: '1s' },
-        containers: [{ name: 'main', usage: { cpu: '200m' } }],
-        measured: { receivedMs: systemClock.monotonicMs(), windowMs: 0 },
-      })),
+    metrics: {
+      nodes: () => [],
+      pods: () =>
+        [...names].map((name) => ({
+          ...{ namespace, name, timestamp: '2026-01-01T00:00:00Z', window: '1s' },
+          containers: [{ name: 'main', usage: { cpu: '200m' } }],
+          measured: { receivedMs: systemClock.monotonicMs(), windowMs: 0 },
+        })),
+    },
   });
   await addBoard(client, 'a');
   await client.create<Namespace>(RESOURCES.namespaces, { metadata: { name: namespace } });
