@@ -78,8 +78,10 @@ export interface LifecycleState {
   readonly isHalted: boolean;
   /** When evictions were last allowed again after a halt. */
   readonly resumedAtMs: number;
-  /** Boards that were ready at the last call: only their silence is news, not that of a new board. */
+  /** Boards that said at the last call that they were ready: only their silence is news, not that of a new board. */
   readonly ready: ReadonlySet<string>;
+  /** Boards that were there and not ready: that they are now is news, too. */
+  readonly unready: ReadonlySet<string>;
 }
 
 export function initialLifecycleState(options: LifecycleOptions, nowMs: number): LifecycleState {
@@ -90,6 +92,7 @@ export function initialLifecycleState(options: LifecycleOptions, nowMs: number):
     isHalted: false,
     resumedAtMs: 0,
     ready: new Set(),
+    unready: new Set(),
   };
 }
 
@@ -119,8 +122,11 @@ export function reconcileLifecycle(
   if (isHalted && !before.isHalted) actions.push(...haltEvents(notReady));
   for (const board of view.boards) {
     actions.push(...taintActions(board, now));
-    if (board.notReadySinceMs !== undefined && before.ready.has(nameOf(board.node))) {
-      actions.push(notReadyEvent(board.node));
+    const isReady = readinessOf(board.node) === 'True';
+    if (!isReady && before.ready.has(nameOf(board.node))) {
+      actions.push(readinessEvent(board.node, 'NodeNotReady'));
+    } else if (isReady && before.unready.has(nameOf(board.node))) {
+      actions.push(readinessEvent(board.node, 'NodeReady'));
     }
     if (readinessOf(board.node) === 'Unknown') actions.push(...markPodsNotReady(board, now));
     planEvictions(plan, board);
@@ -136,11 +142,8 @@ export function reconcileLifecycle(
     granted: limiter.granted,
     isHalted,
     resumedAtMs,
-    ready: new Set(
-      view.boards
-        .filter((board) => board.notReadySinceMs === undefined)
-        .map(({ node }) => nameOf(node)),
-    ),
+    ready: namesOf(view.boards, (readiness) => readiness === 'True'),
+    unready: namesOf(view.boards, (readiness) => readiness !== 'True'),
   };
   return { actions, state };
 }
@@ -178,13 +181,21 @@ function refill(
   };
 }
 
-function notReadyEvent(node: Node): Action {
+function namesOf(
+  boards: readonly BoardView[],
+  isWanted: (readiness: ReturnType<typeof readinessOf>) => boolean,
+): ReadonlySet<string> {
+  const wanted = boards.filter(({ node }) => isWanted(readinessOf(node)));
+  return new Set(wanted.map(({ node }) => nameOf(node)));
+}
+
+function readinessEvent(node: Node, reason: 'NodeReady' | 'NodeNotReady'): Action {
   return {
     type: 'event',
     regarding: { apiVersion: 'v1', kind: 'Node', metadata: node.metadata ?? {} },
-    eventType: 'Warning',
-    reason: 'NodeNotReady',
-    message: `Node ${nameOf(node)} status is now: NodeNotReady`,
+    eventType: reason === 'NodeReady' ? 'Normal' : 'Warning',
+    reason,
+    message: `Node ${nameOf(node)} status is now: ${reason}`,
   };
 }
 

@@ -153,7 +153,14 @@ t.test('silence is told of boards that were well, a halt of boards that hold pod
   const start = initialLifecycleState(options, 0);
   const joined = reconcileLifecycle(view('False'), start, options, NOW);
   t.same(reasons(joined), [], 'boards that join are not ready yet, which is no news');
+  const { boards } = view('True');
+  const silent = boards.map((one) => ({ ...one, node: { metadata: one.node.metadata ?? {} } }));
+  const made = reconcileLifecycle({ boards: silent, orphans: [] }, start, options, NOW);
+  t.same(reasons(reconcileLifecycle(view('False'), made.state, options, NOW)), [], 'nor before');
   const well = reconcileLifecycle(view('True'), joined.state, options, NOW);
+  t.same(reasons(well), ['NodeReady', 'NodeReady']);
+  const seen = reconcileLifecycle(view('True'), start, options, NOW);
+  t.same(reasons(seen), [], 'a master that starts tells nothing of boards that are well');
   const lost = reconcileLifecycle(view('Unknown', [pod('p')]), well.state, options, NOW);
   t.same(reasons(lost).sort(), [
     ...['EvictionHalted', 'EvictionHalted', 'NodeNotReady', 'NodeNotReady'],
