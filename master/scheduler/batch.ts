@@ -167,8 +167,10 @@ function placeByPlan(
   snapshot: ClusterSnapshot,
 ): ReadonlyMap<string, Planned> {
   const resources = [...new Set(pods.flatMap((pod) => pod.requests.map(({ index }) => index)))];
-  const indexes = [...new Set([CPU, MEMORY, PODS, ...resources])].sort((a, b) => a - b);
   const views = usefulBoards(pods, snapshot);
+  const indexes = [...new Set([CPU, MEMORY, PODS, ...resources])]
+    .sort((a, b) => a - b)
+    .filter((index) => index === CPU || mayRunOut(index, pods, views));
   const shapes = shapesOf(pods, indexes, views, snapshot);
   const boards = views.map(
     (view): PackBoard => ({ free: freeOn(view, indexes), isOpen: view.pods.size > 0 }),
@@ -187,6 +189,12 @@ function placeByPlan(
   return planned;
 }
 
+/** False when any of the boards has enough of it for all the pods: a plan need not look at it. */
+function mayRunOut(index: number, pods: readonly PodInfo[], views: readonly NodeView[]): boolean {
+  const wanted = pods.reduce((sum, pod) => sum + amountOf(pod, index), 0);
+  return views.some((view) => (freeOn(view, [index])[0] ?? 0) < wanted);
+}
+
 /**
  * Boards that may take one of the pods: the fullest of those that hold pods, and empty ones; of each kind not many
  * more than there are pods.
@@ -202,6 +210,7 @@ function usefulBoards(pods: readonly PodInfo[], snapshot: ClusterSnapshot): Node
     (memoryFree[slot] ?? 0) / Math.max(1, memorySize[slot] ?? 0);
   const open: NodeView[] = [];
   const emptyByKind = new Map<string, NodeView[]>();
+  const emptyMax = new Map<string, number>();
   for (const view of views) {
     const { slot } = view;
     if ((load[slot] ?? 0) < LOAD_SCORE_MIN) continue;
@@ -215,11 +224,31 @@ function usefulBoards(pods: readonly PodInfo[], snapshot: ClusterSnapshot): Node
     const kind = `${view.allocatable.join(' ')} ${bits}`;
     const alike = emptyByKind.get(kind) ?? [];
     emptyByKind.set(kind, alike);
-    if (alike.length < pods.length) alike.push(view);
+    const max = emptyMax.get(kind) ?? emptyBoardsMax(pods, view);
+    emptyMax.set(kind, max);
+    if (alike.length < max) alike.push(view);
   }
   open.sort((a, b) => room(a) - room(b) || a.slot - b.slot);
   const openMax = OPEN_BOARDS_MIN + OPEN_BOARDS_PER_POD * pods.length;
   return [...open.slice(0, openMax), ...[...emptyByKind.values()].flat()];
+}
+
+/**
+ * So many boards like this one are enough for a plan: of two boards that hold less than one could, one would not have been
+ * opened, so on average they are more than half full in some resource. What goes beyond is placed one by one.
+ */
+function emptyBoardsMax(pods: readonly PodInfo[], { allocatable }: NodeView): number {
+  // A board without something that is asked for makes the sum infinite.
+  const part = (amount: number, index: number): number =>
+    amount > 0 ? amount / (allocatable[index] ?? 0) : 0;
+  let load = 0;
+  for (const { scoring, requests } of pods) {
+    load += part(scoring.cpuMillis, CPU) + part(scoring.memoryBytes, MEMORY);
+    for (const { index, amount } of requests) {
+      if (index !== CPU && index !== MEMORY) load += part(amount, index);
+    }
+  }
+  return Math.min(pods.length, 2 + Math.ceil(2 * load));
 }
 
 function shapesOf(

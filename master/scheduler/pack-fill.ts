@@ -21,6 +21,8 @@ export interface Stock {
   /** Resources per shape; sizes[shape * resources + resource], in boards. */
   readonly resources: number;
   readonly sizes: Float64Array;
+  /** Of each shape, its size in the resource of which it takes most. */
+  readonly largest: Float64Array;
   /** How many of each shape are left. */
   readonly counts: Int32Array;
   /** What is left of each resource over all shapes. */
@@ -58,11 +60,13 @@ export function fillBoard(
   options: FillOptions,
 ): Fill {
   const search = new Search(stock, free, options);
-  return options.method === 'seeded' ? search.seeded(shapes) : search.wide(shapes);
+  const waiting = shapes.filter((shape) => (stock.counts[shape] ?? 0) > 0);
+  return options.method === 'seeded' ? search.seeded(waiting) : search.wide(waiting);
 }
 
 class Search {
   readonly #sizes: Float64Array;
+  readonly #largest: Float64Array;
   readonly #counts: Int32Array;
   readonly #resources: number;
   readonly #free: Float64Array;
@@ -76,6 +80,7 @@ class Search {
 
   constructor(stock: Stock, free: Float64Array, { method, stepsMax }: FillOptions) {
     this.#sizes = stock.sizes;
+    this.#largest = stock.largest;
     this.#counts = stock.counts.slice();
     this.#resources = stock.resources;
     this.#free = free.slice();
@@ -131,7 +136,8 @@ class Search {
     const resources = this.#resources;
     let [first, second] = [-1, -1];
     let [least, next] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
-    for (const shape of shapes) {
+    for (let from = this.#firstThatMayFit(shapes); from < shapes.length; from += 1) {
+      const shape = shapes[from] ?? 0;
       if ((counts[shape] ?? 0) <= 0) continue;
       let norm = 0;
       for (let k = 0, at = shape * resources; k < resources; k += 1, at += 1) {
@@ -147,6 +153,18 @@ class Search {
     }
     if (first < 0) return [];
     return second < 0 || this.#width < WIDTH ? [first] : [first, second];
+  }
+
+  /** Those before it are larger than all that is free. They come the largest first. */
+  #firstThatMayFit(shapes: readonly number[]): number {
+    const room = this.#free.reduce((a, b) => Math.max(a, b), 0) + EPSILON;
+    let [low, high] = [0, shapes.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#largest[shapes[middle] ?? 0] ?? 0) > room) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   #mayGoOn(): boolean {

@@ -84,8 +84,7 @@ export function planPacking(
   { looksMax }: PackOptions,
 ): PackPlan {
   let best: Draft | undefined;
-  const isFew = shapes.length <= PATTERN_SHAPES_MAX;
-  const methods = METHODS.filter(({ byPatterns }) => isFew || byPatterns !== true);
+  const methods = methodsFor(shapes.length);
   for (const method of methods) {
     const draft = draftOf(shapes, boards);
     construct(draft, method, looksMax / methods.length);
@@ -94,6 +93,12 @@ export function planPacking(
   if (best === undefined) return boards.map(() => []);
   closeBoards(best, looksMax);
   return best.patterns;
+}
+
+function methodsFor(shapes: number): readonly Method[] {
+  // Replicas are the same to every method.
+  if (shapes === 1) return METHODS.slice(0, 1);
+  return METHODS.filter(({ byPatterns }) => shapes <= PATTERN_SHAPES_MAX || byPatterns !== true);
 }
 
 function draftOf(shapes: readonly PackShape[], boards: readonly PackBoard[]): Draft {
@@ -126,7 +131,7 @@ function draftOf(shapes: readonly PackShape[], boards: readonly PackBoard[]): Dr
     const free = Float64Array.from(inUnits(board.free));
     return { index, isOpen: board.isOpen, free, ...list };
   });
-  const stock: Stock = { resources, sizes, counts, demand };
+  const stock: Stock = { resources, sizes, largest, counts, demand };
   return { bins, stock, patterns: boards.map(() => []) };
 }
 

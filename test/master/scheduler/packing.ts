@@ -73,7 +73,8 @@ t.test(
     // Thirds and halves of a board: 2 thirds and 3 halves would be wrong in either order.
     const sizes = Float64Array.from([0.5, 0.34, 0.16, 2]);
     const counts = Int32Array.from([10, 20, 20, 1]);
-    const stock = { resources: 1, sizes, counts, demand: Float64Array.from([17]) };
+    const demand = Float64Array.from([17]);
+    const stock = { resources: 1, sizes, largest: sizes, counts, demand };
     const uses = patternsFor(stock, Float64Array.from([1]), [0, 1, 2, 3]);
     const covered = [0, 0, 0, 0];
     for (const { pattern, times } of uses) {
