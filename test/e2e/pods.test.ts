@@ -19,7 +19,7 @@ import { demoContainer, demoPod, nodePortService } from '../support/demo-manifes
 import { findKubectl } from '../support/kubectl.ts';
 import { labMissing } from '../support/needs.ts';
 import { busyboxTar } from '../support/podman.ts';
-import { REFUSAL, REGISTRY, registryCommand } from '../support/registry.ts';
+import { FOREIGN, REFUSAL, REGISTRY, registryCommand } from '../support/registry.ts';
 
 interface Place {
   readonly lab: Lab;
@@ -295,6 +295,29 @@ async function pulls(t: Test, place: Place): Promise<void> {
   t.notMatch(log, login.password);
   t.notMatch(log, Buffer.from(`${login.username}:${login.password}`).toString('base64'));
   await kubectl.ok('delete', 'pod', 'pulls', 'nameless', '--now');
+  const foreign = (name: string): object => {
+    const image = `${REGISTRY}/foreign/tool:1`;
+    const main = { name: 'main', image, command: ['/bin/sleep', '1000'] };
+    return demoPod(name, { containers: [main], imagePullSecrets: [{ name: 'private' }] });
+  };
+  await kubectl.apply(foreign('first'));
+  await untilPod(place, 'first', 'refused', ({ status }) => {
+    const waiting = status?.containerStatuses?.[0]?.state?.waiting;
+    return (
+      /^(ErrImagePull|ImagePullBackOff)$/.test(waiting?.reason ?? '') &&
+      new RegExp(`is built for ${FOREIGN}, and this board is`).test(waiting?.message ?? '')
+    );
+  });
+  // The board tells with its next heartbeat.
+  await lab.until('a new pod of that image is not sent there', async () => {
+    await kubectl.apply(foreign('next'));
+    const { spec, status } = await kubectl.get<Pod>('pod', 'next');
+    const said = status?.conditions?.find(({ type }) => type === 'PodScheduled')?.message ?? '';
+    if (/had architecture .* is not built for/.test(said)) return true;
+    if (spec?.nodeName !== undefined) await kubectl.ok('delete', 'pod', 'next', '--now');
+    return said === '' ? 'it is not judged yet' : said;
+  });
+  await kubectl.ok('delete', 'pod', 'first', 'next', '--now');
 }
 
 /** The page, or curl's words when there is none. */
