@@ -2,6 +2,12 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
+const LOOK_MS = 10_000;
+/** Of the time of the event loop. */
+const IDLE_MAX = 0.1;
+/** Less is not worth the pause. */
+const GROWTH_MIN = 1.25;
+
 /**
  * Collects once, for after a start: opening the store read whole files, and V8 would keep their memory until it collects
  * by itself, which an idle process puts off for hours. Takes tens of milliseconds.
@@ -11,4 +17,24 @@ export function collectGarbage(): void {
   const collect: unknown = runInNewContext('gc');
   setFlagsFromString('--no-expose-gc');
   if (typeof collect === 'function') collect();
+}
+
+/**
+ * From now on collects when nothing is going on and the process has grown since the last time: after a hundred clients have
+ * listed all pods, V8 would keep what was sent to them until the next burst. Returns what ends it.
+ */
+export function collectWhenIdle(): () => void {
+  let collectedBytes = process.memoryUsage.rss();
+  let since = performance.eventLoopUtilization();
+  const look = (): void => {
+    const now = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(now, since);
+    since = now;
+    if (utilization > IDLE_MAX) return;
+    if (process.memoryUsage.rss() < collectedBytes * GROWTH_MIN) return;
+    collectGarbage();
+    collectedBytes = process.memoryUsage.rss();
+  };
+  const timer = setInterval(look, LOOK_MS);
+  return () => clearInterval(timer);
 }

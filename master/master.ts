@@ -31,7 +31,7 @@ import { ApiEventRecorder } from './controllers/events.ts';
 import { DEFAULT_LIFECYCLE_OPTIONS } from './controllers/node-lifecycle.ts';
 import { lookForMoves } from './controllers/rebalance-controller.ts';
 import { startFleet } from './fleet/fleet.ts';
-import { collectGarbage } from './garbage.ts';
+import { collectGarbage, collectWhenIdle } from './garbage.ts';
 import { SharedInformers } from './informer/shared.ts';
 import { ensurePki, type Pki, requestSigner, writeKubeconfig } from './pki/pki.ts';
 import { writePrivateFile } from './pki/private-file.ts';
@@ -85,6 +85,8 @@ export async function startMaster(config: MasterConfig, log: Logger): Promise<Ma
     await describeCluster(config, pki, store.clusterId);
     await assemble({ config, log, registry, pki, closers, store });
     collectGarbage();
+    const stopCollecting = collectWhenIdle();
+    closers.push(async () => stopCollecting());
     log.info(
       {
         api: config.apiPort,
