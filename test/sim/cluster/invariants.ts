@@ -10,6 +10,7 @@ import type {
   ObjectReference,
   Pod,
   ReplicaSet,
+  StatefulSet,
 } from '../../../protocol/kinds/types.ts';
 import { milliValue, value } from '../../../protocol/quantity.ts';
 import { matchesLabelSelector } from '../../../protocol/selector.ts';
@@ -40,6 +41,8 @@ export class Invariants {
   #pardonedUntilMs = 0;
   /** Uids of pods whose eviction was asked for. */
   readonly #evicting = new Set<string>();
+  /** By key: until when a pod of that name was ready. */
+  readonly #lastReadyMs = new Map<string, number>();
   /** Since when more than half of the boards are not ready. */
   #mostGoneSinceMs = Number.POSITIVE_INFINITY;
   readonly #nodeGoneMs = new Map<string, number>();
@@ -98,6 +101,7 @@ export class Invariants {
   #checkPod({ what, before, after }: Change): void {
     const [old, pod] = [before as Pod | undefined, after as Pod | undefined];
     this.#noteDisruption(old, pod);
+    if (old !== undefined && isReady(old)) this.#lastReadyMs.set(keyOf(old), this.#parts.nowMs());
     if (pod === undefined) {
       if (this.#parts.isCalm && old !== undefined) this.#checkAvailable(old);
       return;
@@ -177,9 +181,27 @@ export class Invariants {
         this.#broken(`${what} is pod ${active} of ${owner.name}, which has ${allowed} replicas`);
       }
     }
+    if (owner?.kind === 'StatefulSet') {
+      const set = this.#witness.get('apps/statefulsets', namespace, owner.name);
+      if (set?.metadata?.uid === owner.uid) this.#checkOrder(what, pod, set);
+    }
     if (owner?.kind === 'Job') {
       const job = this.#witness.get('batch/jobs', namespace, owner.name);
       if (job?.metadata?.uid === owner.uid) this.#checkJobPod(what, job);
+    }
+  }
+
+  /** OrderedReady: the next pod is made when all before it are ready, or were a moment ago. */
+  #checkOrder(what: string, pod: Pod, { metadata, spec }: StatefulSet): void {
+    if (spec?.podManagementPolicy === 'Parallel') return;
+    const ordinal = Number(pod.metadata?.name?.split('-').at(-1));
+    for (let at = 0; at < ordinal; at += 1) {
+      const [namespace, name] = [metadata?.namespace ?? '', `${metadata?.name}-${at}`];
+      const before = this.#witness.get('core/pods', namespace, name);
+      const readyMs = this.#lastReadyMs.get(`${namespace}/${name}`) ?? Number.NEGATIVE_INFINITY;
+      const isReadyNow = before !== undefined && isReady(before);
+      if (isReadyNow || this.#parts.nowMs() - readyMs < LONG_WINDOW_MS) continue;
+      this.#broken(`${what} was made before ${name} is ready (OrderedReady)`);
     }
   }
 
@@ -415,6 +437,10 @@ export function isOver(pod: Pod | undefined): boolean {
 
 function isHealthy(pod: Pod): boolean {
   return isReady(pod) && !isOver(pod) && pod.metadata?.deletionTimestamp === undefined;
+}
+
+function keyOf({ metadata }: KubeObject): string {
+  return `${metadata?.namespace ?? ''}/${metadata?.name ?? ''}`;
 }
 
 function isNodeReady({ status }: Node): boolean {
