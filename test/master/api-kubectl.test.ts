@@ -4,7 +4,7 @@
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -32,7 +32,15 @@ async function placeFor(t: Test, kubectl: string): Promise<Place> {
   t.teardown(() => api.close());
   const config = join(api.dir, 'kubeconfig');
   await writeKubeconfig(config, { pki: api.pki, server: `https://127.0.0.1:${api.port}` });
-  const env = { ...process.env, KUBECONFIG: config, HOME: api.dir };
+  // For `kubectl edit`, where a test has made it.
+  const editor = `sh ${join(api.dir, 'editor.sh')}`;
+  const env = {
+    ...process.env,
+    KUBECONFIG: config,
+    HOME: api.dir,
+    TMPDIR: api.dir,
+    KUBE_EDITOR: editor,
+  };
   const run = (...args: string[]) => runCommand(kubectl, args, { env, timeoutMs: 120_000 });
   return {
     api,
@@ -311,6 +319,53 @@ spec:
   await ok('delete', '--all', 'pods,rc,deployments', '--wait=false');
 }
 
+/** Verbs that no other test has. */
+async function otherVerbs(t: Test, { api, ok, run, file }: Place): Promise<void> {
+  await ok('create', 'deployment', 'shown', '--image=web:1');
+  const of = (path: string) => ok('get', 'deployment', 'shown', '-o', `jsonpath={${path}}`);
+  t.match(await ok('rollout', 'pause', 'deployment/shown'), /shown paused/);
+  t.equal(await of('.spec.paused'), 'true');
+  t.match((await run('rollout', 'restart', 'deployment/shown')).stderr, /can't restart paused/);
+  t.match(await ok('rollout', 'resume', 'deployment/shown'), /shown resumed/);
+  t.equal(await of('.spec.paused'), '');
+  t.match((await run('rollout', 'resume', 'deployment/shown')).stderr, /is not paused/);
+
+  await file('editor.sh', 'sed -i "s/web:1/web:2/" "$1"');
+  t.match(await ok('edit', 'deployment', 'shown'), /shown edited/);
+  t.equal(await of('.spec.template.spec.containers[0].image'), 'web:2');
+  t.match((await run('edit', 'deployment', 'shown')).stderr, /no changes made/);
+  // What was wrong stands at the head of the file when it is opened again.
+  const told = join(api.dir, 'told.yaml');
+  await file('editor.sh', `cp "$1" ${told}; sed -i "s/replicas: 1/replicas: -1/" "$1"`);
+  t.match(
+    (await run('edit', 'deployment', 'shown')).stderr,
+    /deployments\.apps "shown" is invalid/,
+  );
+  t.match(
+    await readFile(told, 'utf8'),
+    /^# .*spec\.replicas: Invalid value: -1: must be greater than or equal to 0$/m,
+  );
+  t.equal(await of('.spec.replicas'), '1');
+
+  await api.call('POST', '/api/v1/nodes', { body: { metadata: { name: 'pi' } } });
+  t.match(await ok('taint', 'nodes', 'pi', 'disk=slow:NoSchedule'), /node\/pi tainted/);
+  t.match(await ok('describe', 'node', 'pi'), /^Taints: +disk=slow:NoSchedule$/m);
+  t.match(
+    (await run('taint', 'nodes', 'pi', 'disk=fast:NoSchedule')).stderr,
+    /already has disk taint/,
+  );
+  t.match(await ok('taint', 'nodes', 'pi', 'disk:NoSchedule-'), /node\/pi untainted/);
+  t.match(await ok('describe', 'node', 'pi'), /^Taints: +<none>$/m);
+
+  await file('kustomization.yaml', 'namePrefix: my-\nresources: [plain.yaml]\n');
+  await file('plain.yaml', 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: plain}\n');
+  t.match(await ok('kustomize', api.dir), /^ +name: my-plain$/m);
+  t.match(await ok('apply', '-k', api.dir), /configmap\/my-plain created/);
+  t.match(await ok('apply', '-k', api.dir), /configmap\/my-plain unchanged/);
+  t.match(await ok('delete', '-k', api.dir), /"my-plain" deleted/);
+  await ok('delete', 'node/pi', 'deployment/shown');
+}
+
 async function schemas(t: Test, { api, ok, run, file }: Place): Promise<void> {
   const deployment = await ok('explain', 'deployments', '--recursive');
   t.match(deployment, /^GROUP: +apps\nKIND: +Deployment\nVERSION: +v1\n/);
@@ -353,6 +408,7 @@ for (const version of ['current', '1.32'] as const) {
     await t.test('quotas', (t) => amounts(t, place));
     await t.test('schemas and what is not in them', (t) => schemas(t, place));
     await t.test("sig-cli of Kubernetes' suite", (t) => suite(t, place));
+    await t.test('edit, rollout pause and resume, taint, kustomize', (t) => otherVerbs(t, place));
     await t.test('kinds that are only stored', (t) => plainKinds(t, place));
     await t.test('claims, volumes and their classes', (t) => storage(t, place));
     await t.test('autoscalers in both versions', (t) => autoscalers(t, place));
