@@ -25,7 +25,6 @@ import { Link } from './link/link.ts';
 import { localIpv4 } from './network/addresses.ts';
 import { ensureForwarding, ensureServiceRoute, runIp } from './network/anyip.ts';
 import { PodRoutes } from './network/routes.ts';
-import { apiServerAddress } from './plan/environment.ts';
 import { openStream } from './pod-streams.ts';
 import { PodManager } from './pods/pod-manager.ts';
 import { VolumeRemover } from './pods/volume-remover.ts';
@@ -284,10 +283,7 @@ class RunningAgent {
       notes: this.#notes,
       pullNotes: this.#pullNotes,
       desired: () => this.#desired.current(),
-      facts: () => ({
-        ...this.#board.podFacts(),
-        apiServer: apiServerAddress(this.#desired.current().services),
-      }),
+      facts: () => this.#board.podFacts(this.#desired.current().services),
       architecture: this.#board.architecture,
       emulated: () => readEmulated(),
       directories: (uid) => ({ data: join(dataDir, 'pods', uid), run: join(runDir, 'pods', uid) }),

@@ -2,13 +2,19 @@
  * What this board says about itself: to the master (NodeFacts) and to its pods.
  */
 import { X509Certificate } from 'node:crypto';
-import { type BoardCredentials, MESSAGE_VERSION, type NodeFacts } from '../protocol/messages.ts';
+import {
+  type BoardCredentials,
+  type DesiredService,
+  MESSAGE_VERSION,
+  type NodeFacts,
+} from '../protocol/messages.ts';
 import { milliValue, value } from '../protocol/quantity.ts';
 import { type AgentConfig, volumesDirectory } from './config.ts';
 import { readEmulated } from './host/emulation.ts';
 import { type HostFacts, readHostFacts } from './host/facts.ts';
 import { readResolver } from './network/resolver.ts';
 import type { Resolver } from './plan/container-spec.ts';
+import { apiServerAddress } from './plan/environment.ts';
 import type { BoardFacts } from './pods/pod-worker.ts';
 import type { DesiredState } from './state/desired-state.ts';
 
@@ -68,11 +74,12 @@ export class BoardSelf {
     this.#resolver = await readResolver();
   }
 
-  podFacts(): BoardFacts {
+  podFacts(services: readonly DesiredService[]): BoardFacts {
     const { internalIp, capacity } = this.#known();
     return {
       nodeName: this.#credentials.node,
       hostIp: internalIp,
+      apiServer: apiServerAddress(services),
       allocatable: {
         cpuMillis: milliValue(capacity.cpu),
         memoryBytes: value(this.#allocatable().memory),

@@ -88,6 +88,11 @@ export const DesiredPod = Type.Object({
   pod: KubeJson,
   /** By the name of the claim; absent for a pod without any. */
   claims: Type.Optional(Type.Record(Type.String(), DesiredClaim)),
+  /**
+   * Service account tokens of its volumes, the CBOR of a map by tokenKey, sealed to the board's key (seal.ts). Not part of the
+   * digest: they are renewed without a new manifest.
+   */
+  tokens: Type.Optional(Bytes),
 });
 export type DesiredPod = Static<typeof DesiredPod>;
 

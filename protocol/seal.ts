@@ -31,6 +31,16 @@ export function secretContext(node: string, namespace: string, name: string): st
   return `secret/${node}/${namespace}/${name}`;
 }
 
+/** The context of the service account tokens of a pod. */
+export function tokenContext(node: string, podUid: string): string {
+  return `tokens/${node}/${podUid}`;
+}
+
+/** What a pod's token is called among its tokens: the volume and the file in it. */
+export function tokenKey(volume: string, path: string): string {
+  return `${volume}/${path}`;
+}
+
 /** Seals `data` to `publicKey` (SPKI DER of a P-256 key). Throws when that is no such key. */
 export async function seal(
   publicKey: Uint8Array,

@@ -13,18 +13,21 @@ export interface BoardPod {
   readonly spec: PodSpec;
   /** What the claims of its volumes are on this board, by name. */
   readonly claims?: Readonly<Record<string, DesiredClaim>>;
+  /** Of its service account, for its volumes, by tokenKey (protocol/seal.ts). */
+  readonly tokens?: Readonly<Record<string, string>>;
 }
 
 /** Undefined when the object lacks what every stored pod has: a uid, a name and containers. */
 export function boardPod(
   pod: Pod,
   claims: Readonly<Record<string, DesiredClaim>> = {},
+  tokens: Readonly<Record<string, string>> = {},
 ): BoardPod | undefined {
   const { metadata: meta, spec } = pod;
   if (meta?.uid === undefined || meta.name === undefined || spec === undefined) return undefined;
   if (!Array.isArray(spec.containers) || spec.containers.length === 0) return undefined;
   const { uid, name, namespace = 'default' } = meta;
-  return { uid, namespace, name, meta, spec, claims };
+  return { uid, namespace, name, meta, spec, claims, tokens };
 }
 
 /** "namespace/name", for logs and messages. */

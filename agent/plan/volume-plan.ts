@@ -11,6 +11,7 @@ import type {
   VolumeProjection,
 } from '../../protocol/kinds/types.ts';
 import type { DesiredClaim } from '../../protocol/messages.ts';
+import { tokenKey } from '../../protocol/seal.ts';
 import type { BoardPod } from './board-pod.ts';
 import { memoryBytes } from './empty-dir.ts';
 import {
@@ -27,6 +28,8 @@ export interface VolumeFile {
   readonly path: string;
   readonly mode: number;
   readonly content: Uint8Array;
+  /** Its owner; root without. */
+  readonly user?: number;
 }
 
 export type PlannedVolume =
@@ -137,7 +140,9 @@ function planVolume(pod: BoardPod, volume: Volume, context: VolumeContext): Plan
   }
   if (volume.projected !== undefined) {
     const { sources = [], defaultMode } = volume.projected;
-    const files = sources.flatMap((source) => projectedFiles(pod, source, defaultMode, context));
+    const files = sources.flatMap((source) =>
+      projectedFiles(pod, volume.name, source, defaultMode, context),
+    );
     return { type: 'files', path: at(run), files };
   }
   const type = Object.keys(volume).find((key) => key !== 'name') ?? 'without a source';
@@ -223,6 +228,7 @@ function fieldFiles(
 
 function projectedFiles(
   pod: BoardPod,
+  volume: string,
   source: VolumeProjection,
   defaultMode: number | undefined,
   context: VolumeContext,
@@ -238,8 +244,39 @@ function projectedFiles(
   if (source.downwardAPI !== undefined) {
     return fieldFiles(pod, source.downwardAPI.items, defaultMode, context);
   }
+  if (source.serviceAccountToken !== undefined) {
+    return [tokenFile(pod, volume, source.serviceAccountToken.path, defaultMode)];
+  }
   const type = Object.keys(source)[0] ?? 'without a source';
   throw new ConfigError(`projections of type ${type} are not supported on this board`);
+}
+
+/**
+ * Kubernetes: a token is for its owner alone when the pod says who that is, by an fsGroup (whose files its group may read) or by one user
+ * for all of its containers.
+ */
+function tokenFile(pod: BoardPod, volume: string, target: string, defaultMode = 0o644): VolumeFile {
+  const content = pod.tokens?.[tokenKey(volume, target)];
+  if (content === undefined) {
+    const account = pod.spec.serviceAccountName ?? 'default';
+    throw new ConfigError(`no token of serviceaccount "${account}" has come from the master yet`);
+  }
+  const user = commonUser(pod);
+  const isPrivate = user !== undefined || pod.spec.securityContext?.fsGroup !== undefined;
+  return {
+    path: safePath(target),
+    mode: isPrivate ? 0o600 : defaultMode,
+    content: new TextEncoder().encode(content),
+    ...(user === undefined ? {} : { user }),
+  };
+}
+
+/** The runAsUser of all containers, if it is the same. */
+function commonUser({ spec }: BoardPod): number | undefined {
+  const users = [...(spec.initContainers ?? []), ...spec.containers].map(
+    ({ securityContext }) => securityContext?.runAsUser ?? spec.securityContext?.runAsUser,
+  );
+  return users.every((user) => user === users[0]) ? users[0] : undefined;
 }
 
 /** Refuses to leave the volume. */

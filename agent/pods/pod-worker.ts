@@ -129,9 +129,10 @@ export class PodWorker {
 
   /** `graceSeconds` is set when the pod has to go. There is no way back from that. */
   setDesired(pod: BoardPod, graceSeconds: number | undefined): void {
-    // What a container could not be made for may be there now: a volume, say.
-    if (pod !== this.#pod) this.#book.configsChanged();
+    const isNew = pod !== this.#pod;
     this.#pod = pod;
+    // What a container could not be made for may be there now: a volume, say; its tokens and labels may be others.
+    if (isNew && graceSeconds === undefined) this.configsChanged();
     const going = graceSeconds ?? this.#graceSeconds;
     if (going !== undefined && this.#graceSeconds === undefined) {
       this.#pulls.abort();

@@ -133,11 +133,11 @@ async function swapFiles(
   if (current === payload && (await holds(path.join(volume, payload), files))) return;
   await rm(path.join(volume, payload), { recursive: true, force: true });
   await mkdir(path.join(volume, payload), { mode: 0o755 });
-  for (const { path: name, mode, content } of files) {
+  for (const { path: name, mode, content, user } of files) {
     const target = path.join(volume, payload, name);
     await mkdir(path.dirname(target), { recursive: true, mode: 0o755 });
     await writeFile(target, content);
-    if (group !== undefined) await chown(target, 0, group);
+    if (group !== undefined || user !== undefined) await chown(target, user ?? 0, group ?? 0);
     // Kubernetes: the group of the pod may read whatever the mode says.
     await chmod(target, group === undefined ? mode : mode | 0o440);
   }
@@ -177,7 +177,8 @@ async function holds(directory: string, files: readonly VolumeFile[]): Promise<b
 function contentHash(files: readonly VolumeFile[], group: number | undefined): string {
   const hash = createHash('sha256');
   if (group !== undefined) hash.update(`group ${group}\0`);
-  for (const { path: name, mode, content } of files) {
+  for (const { path: name, mode, content, user } of files) {
+    if (user !== undefined) hash.update(`user ${user}\0`);
     hash.update(`${name}\0${mode}\0${content.length}\0`).update(content);
   }
   return hash.digest('hex').slice(0, 20);

@@ -34,6 +34,7 @@ import {
   type NodePayload,
   nodeManifest,
 } from './payloads.ts';
+import type { PodTokens } from './pod-tokens.ts';
 import type { Order } from './state-file.ts';
 import { StateStore } from './state-store.ts';
 
@@ -66,6 +67,8 @@ export interface DesiredStateOptions {
   readonly clusterWriteDelayMs: number;
   /** Opens a sealed Secret with the board's key. */
   readonly openSecret: (namespace: string, name: string, sealed: Uint8Array) => Promise<Uint8Array>;
+  /** The service account tokens of its pods. */
+  readonly tokens: PodTokens;
   /** A manifest was not obeyed; for an event. Called once per reason. */
   readonly onRefused: (reason: string) => void;
 }
@@ -86,6 +89,9 @@ export class DesiredState {
   readonly #nodeStore: StateStore<Manifest, NodePayload>;
   readonly #clusterStore: StateStore<ClusterManifest, ClusterPayload>;
   readonly #listeners = new Set<(change: DesiredChange) => void>();
+  readonly #tokens: PodTokens;
+  /** Messages that may hold newer tokens. */
+  readonly #renewed: DesiredPod[] = [];
   #secrets = new Map<string, OpenSecret>();
   readonly #pods = new Map<
     string,
@@ -99,6 +105,7 @@ export class DesiredState {
   constructor(options: DesiredStateOptions) {
     this.#options = options;
     this.#log = options.log;
+    this.#tokens = options.tokens;
     const { clusterId, node, waitingPayloadsMax, directory, log } = options;
     this.#node = new Ledger({ clusterId, node, waitingPayloadsMax });
     this.#cluster = new Ledger({ clusterId, node, waitingPayloadsMax });
@@ -114,6 +121,7 @@ export class DesiredState {
     await this.#nodeStore.load(this.#node, this.#options.clusterId);
     await this.#clusterStore.load(this.#cluster, this.#options.clusterId);
     await this.#openSecrets();
+    await this.#tokens.load(this.#podMessages());
     this.#view = this.#makeView();
     const { pods, services, complete } = this.#view;
     this.#log.info({ pods: pods.size, services: services.length, complete }, 'desired state read');
@@ -142,7 +150,9 @@ export class DesiredState {
   }
 
   offerPod(message: DesiredPod): void {
-    this.#offerNode({ type: 'pod', message });
+    if (this.#offerNode({ type: 'pod', message }).type !== 'same') return;
+    // After a master's restart they come for all pods at once: taken together.
+    if (this.#renewed.push(message) === 1) this.#queue(() => this.#adoptTokens());
   }
 
   offerConfig(message: DesiredConfig): void {
@@ -172,9 +182,11 @@ export class DesiredState {
     await this.#work;
   }
 
-  #offerNode(payload: NodePayload): void {
+  #offerNode(payload: NodePayload): Outcome {
     const { digest } = payload.message;
-    this.#settle('pods', this.#node.offerPayload(keyOf(payload), digest, payload));
+    const outcome = this.#node.offerPayload(keyOf(payload), digest, payload);
+    this.#settle('pods', outcome);
+    return outcome;
   }
 
   #offerCluster(payload: ClusterPayload): void {
@@ -209,7 +221,24 @@ export class DesiredState {
   async #adoptNode(): Promise<void> {
     await this.#nodeStore.save(this.#node);
     await this.#openSecrets();
+    const pods = this.#podMessages();
+    this.#tokens.keepOnly(new Set(pods.map(({ uid }) => uid)));
+    await this.#tokens.take(pods);
     this.#publish('pods');
+  }
+
+  async #adoptTokens(): Promise<void> {
+    let isNew = false;
+    while (this.#renewed.length > 0) {
+      if (await this.#tokens.take(this.#renewed.splice(0))) isNew = true;
+    }
+    if (isNew) this.#publish('pods');
+  }
+
+  #podMessages(): DesiredPod[] {
+    return [...this.#node.items.values()].flatMap(({ payload }) =>
+      payload.type === 'pod' ? [payload.message] : [],
+    );
   }
 
   #adoptCluster(): void {
@@ -261,10 +290,16 @@ export class DesiredState {
   /** The same object for the same digest. Undefined for what is no pod: it is left as it is. */
   #readPod(digest: string, { uid, pod: json, claims }: DesiredPod): BoardPod | undefined {
     const known = this.#pods.get(uid);
-    if (known?.digest === digest) return known.pod;
+    const tokens = this.#tokens.of(uid);
+    if (known?.digest === digest) {
+      if (known.pod !== undefined && tokens !== undefined && known.pod.tokens !== tokens) {
+        this.#pods.set(uid, { digest, pod: { ...known.pod, tokens } });
+      }
+      return this.#pods.get(uid)?.pod;
+    }
     const { object, errors } = decodeObject<Pod>('io.k8s.api.core.v1.Pod', json);
     // A field that only a newer master knows is no reason not to run the pod; a wrong type is.
-    const pod = errors.length === 0 ? boardPod(object, claims) : undefined;
+    const pod = errors.length === 0 ? boardPod(object, claims, tokens) : undefined;
     if (pod === undefined) this.#log.error({ uid, errors }, 'pod of the master is not readable');
     this.#pods.set(uid, { digest, pod });
     return pod;

@@ -75,8 +75,12 @@ export class Ledger<M, P> {
   }
 
   offerPayload(key: string, digest: string, payload: P): Outcome {
-    if (this.#items.get(key)?.digest === digest) return { type: 'same' };
     const item = { digest, payload };
+    if (this.#items.get(key)?.digest === digest) {
+      // It may hold newer tokens, which are no part of the digest.
+      this.#items.set(key, item);
+      return { type: 'same' };
+    }
     if (this.#manifest?.items.get(key) === digest) {
       this.#items.set(key, item);
       return { type: 'filled' };

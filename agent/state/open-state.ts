@@ -3,10 +3,11 @@ import { createPrivateKey } from 'node:crypto';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { BoardCredentials } from '../../protocol/messages.ts';
-import { open, secretContext } from '../../protocol/seal.ts';
+import { open, secretContext, tokenContext } from '../../protocol/seal.ts';
 import type { AgentConfig } from '../config.ts';
 import { DesiredState } from './desired-state.ts';
 import { PodRecords } from './pod-records.ts';
+import { PodTokens } from './pod-tokens.ts';
 import { PullNotes } from './pull-notes.ts';
 import { StateDirectory } from './state-file.ts';
 
@@ -27,6 +28,11 @@ export function desiredState(
     ...config.limits.state,
     openSecret: (namespace, name, sealed) =>
       open(privateKey, sealed, secretContext(node, namespace, name)),
+    tokens: new PodTokens({
+      file: join(config.runDir, 'tokens.cbor'),
+      open: (uid, sealed) => open(privateKey, sealed, tokenContext(node, uid)),
+      log,
+    }),
     onRefused,
   });
 }

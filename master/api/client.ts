@@ -4,6 +4,7 @@
  * them to the store. The HTTP edge calls the same methods.
  */
 import type { KubeObject } from '../../protocol/kinds/meta.ts';
+import type { TokenRequest } from '../../protocol/kinds/types.ts';
 
 /** Who asks. Certificates give both: CN is the name, each O a group (Kubernetes: X509 client certs). */
 export interface User {
@@ -83,6 +84,12 @@ export interface ApiClient {
   evict(namespace: string, podName: string, podUid: string): Promise<void>;
   /** POST pods/NAME/binding: assign the pod to a node, once. */
   bind(namespace: string, podName: string, podUid: string, nodeName: string): Promise<void>;
+  /** POST serviceaccounts/NAME/token: the token. */
+  createToken(
+    namespace: string,
+    account: string,
+    spec: NonNullable<TokenRequest['spec']>,
+  ): Promise<string>;
 }
 
 const id = (group: string, version: string, resource: string): ResourceId => ({

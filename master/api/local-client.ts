@@ -3,6 +3,7 @@
  * What it sends is decoded strictly, so that a field with a typing error fails in the first test.
  */
 import type { KubeObject } from '../../protocol/kinds/meta.ts';
+import { createToken } from './authn/token-request.ts';
 import {
   type ApiClient,
   type ListOptions,
@@ -116,6 +117,12 @@ export function createLocalClient(registry: Registry, user: User): ApiClient {
         metadata: { name: podName, uid: podUid },
         target: { kind: 'Node', name: nodeName },
       });
+    },
+
+    async createToken(namespace, account, spec) {
+      const path = { resource: find(RESOURCES.serviceAccounts), namespace, name: account };
+      await registry.authorize(user, 'create', path, { subresource: 'token' });
+      return (await createToken(registry, path, { spec })).status.token;
     },
   };
 }

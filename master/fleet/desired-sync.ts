@@ -12,6 +12,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
+import type { Clock } from '../../protocol/clock.ts';
 import { digestOf, encodeMessage } from '../../protocol/codec.ts';
 import type { ConfigMap, PersistentVolume, Pod, Secret } from '../../protocol/kinds/types.ts';
 import {
@@ -35,6 +36,7 @@ import { configReferences, desiredOfNode, isSameForBoard } from './desired-pods.
 import { boardRoute, desiredService } from './desired-services.ts';
 import type { FleetInformers } from './fleet-informers.ts';
 import { nodePayloads } from './node-payloads.ts';
+import { PodTokens } from './pod-tokens.ts';
 import { type Payload, TopicPublisher } from './topic-publisher.ts';
 
 export interface DesiredSyncOptions {
@@ -43,6 +45,7 @@ export interface DesiredSyncOptions {
   readonly bus: Bus;
   readonly log: Logger;
   readonly timers: Timers;
+  readonly clock: Clock;
   readonly clusterId: string;
   readonly epoch: number;
   /** SPKI DER of a board's key, once the board has said it. */
@@ -64,9 +67,13 @@ interface Board {
   lastDigest: string;
 }
 
+interface NodeBoard extends Board {
+  readonly tokens: PodTokens;
+}
+
 export class DesiredSync {
   readonly #options: DesiredSyncOptions;
-  readonly #boards = new Map<string, Board>();
+  readonly #boards = new Map<string, NodeBoard>();
   readonly #cluster: Board;
   readonly #ingresses: DesiredIngresses;
   readonly #services = new Map<string, DesiredService>();
@@ -104,6 +111,7 @@ export class DesiredSync {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelTimer?.();
+    for (const { tokens } of this.#boards.values()) tokens.stop();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     await this.#work;
   }
@@ -247,9 +255,10 @@ export class DesiredSync {
     // Without a Node object nothing is said: that is no order to stop anything.
     if (node === undefined || publicKey === undefined) return;
     const revision = this.#revision;
+    const pods = informers.pods.byIndex(BY_NODE, name);
     const desired = desiredOfNode({
       node,
-      pods: informers.pods.byIndex(BY_NODE, name),
+      pods,
       configMap: (namespace, configName) => informers.configMaps.get(namespace, configName),
       secret: (namespace, secretName) => informers.secrets.get(namespace, secretName),
       claim: (namespace, claim) => informers.persistentVolumeClaims.get(namespace, claim),
@@ -260,8 +269,9 @@ export class DesiredSync {
       digest,
     });
     const board = this.#boardOf(name);
+    board.tokens.follow(pods);
     const manifestDigest = digest(desired.content);
-    if (board.publisher.holds(manifestDigest)) return;
+    if (board.publisher.holds(manifestDigest) && !board.tokens.isDue) return;
     if (!(await this.#mayPublish(board, revision, manifestDigest, name))) return;
     const { content } = desired;
     const manifest: Payload = {
@@ -270,9 +280,11 @@ export class DesiredSync {
       encode: () =>
         encodeMessage(Manifest, { v: MESSAGE_VERSION, clusterId, epoch, revision, ...content }),
     };
-    const count = await board.publisher.publish(nodePayloads(name, desired, publicKey), manifest);
+    const payloads = nodePayloads(name, desired, publicKey, board.tokens);
+    const count = await board.publisher.publish(payloads, manifest);
     board.lastRevision = revision;
     board.lastDigest = manifestDigest;
+    if (!this.#stopped) board.tokens.wait();
     log.debug({ node: name, revision, pods: content.pods.length, count }, 'manifest published');
   }
 
@@ -363,10 +375,12 @@ export class DesiredSync {
     return false;
   }
 
-  #boardOf(name: string): Board {
+  #boardOf(name: string): NodeBoard {
     let board = this.#boards.get(name);
     if (board === undefined) {
-      board = newBoard(this.#options.bus);
+      const onDue = () => this.markBoard(name);
+      const tokens = new PodTokens({ ...this.#options, node: name, onDue });
+      board = { ...newBoard(this.#options.bus), tokens };
       this.#boards.set(name, board);
     }
     return board;

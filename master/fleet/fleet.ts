@@ -142,6 +142,7 @@ class FleetLink {
       ...own,
       informers: this.#informers,
       bus,
+      clock,
       clusterId,
       epoch,
       publicKeyOf: (node) => this.boards.publicKeyOf(node),

@@ -4,16 +4,25 @@ import { DesiredIngress } from '../../protocol/ingress.ts';
 import { DesiredPod } from '../../protocol/messages.ts';
 import { nodeTopics } from '../../protocol/topics.ts';
 import type { NodeDesired } from './desired-pods.ts';
+import type { PodTokens } from './pod-tokens.ts';
 import { encodeConfig } from './sealed-config.ts';
 import type { Payload } from './topic-publisher.ts';
 
-/** `publicKey` is the board's, for Secrets. */
-export function nodePayloads(node: string, desired: NodeDesired, publicKey: Uint8Array): Payload[] {
+/** `publicKey` is the board's, for Secrets and tokens. */
+export function nodePayloads(
+  node: string,
+  desired: NodeDesired,
+  publicKey: Uint8Array,
+  tokens: PodTokens,
+): Payload[] {
   const topics = nodeTopics(node);
   const pods = desired.pods.map((pod) => ({
     topic: topics.pod(pod.uid),
-    digest: pod.digest,
-    encode: () => encodeMessage(DesiredPod, pod),
+    digest: `${pod.digest}${tokens.stamp(pod.uid)}`,
+    encode: async () => {
+      const made = await tokens.make(pod.uid, publicKey);
+      return encodeMessage(DesiredPod, made === undefined ? pod : { ...pod, tokens: made });
+    },
   }));
   const configs = desired.configs.map((config) => ({
     topic: topics.config(config.kind, config.namespace, config.name),

@@ -3,6 +3,7 @@ import './pods/architecture.ts';
 import './pods/images.ts';
 import './pods/pressure.ts';
 import './pods/storage.ts';
+import './pods/tokens.ts';
 import { writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';

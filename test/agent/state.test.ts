@@ -11,6 +11,7 @@ import { makeVolumes } from '../../agent/pods/volumes.ts';
 import { judgeManifest } from '../../agent/state/accept.ts';
 import { DesiredState } from '../../agent/state/desired-state.ts';
 import { PodRecords } from '../../agent/state/pod-records.ts';
+import { PodTokens } from '../../agent/state/pod-tokens.ts';
 import { decodeStateFile, encodeStateFile, StateDirectory } from '../../agent/state/state-file.ts';
 import { encodeCbor } from '../../protocol/codec.ts';
 import type { BoardRoute, DesiredPod, DesiredService, Manifest } from '../../protocol/messages.ts';
@@ -42,6 +43,11 @@ async function board(t: Test): Promise<Board> {
         if (name === 'foreign') throw new Error('sealed for another board');
         return sealed;
       },
+      tokens: new PodTokens({
+        file: path.join(directory, 'tokens'),
+        open: async (_uid, sealed) => sealed,
+        log: pino({ level: 'silent' }),
+      }),
       onRefused: (reason) => refused.push(reason),
     });
     await state.load();
@@ -133,6 +139,54 @@ t.test(
     t.same(state.current().ingresses, []);
   },
 );
+
+t.test('tokens of pods are renewed in memory only; the first is on the card', async (t) => {
+  const { open, directory } = await board(t);
+  const state = await open();
+  const withToken = (token: string) => ({
+    ...pod('a'),
+    tokens: encodeCbor({ 'api/token': token }),
+  });
+  const tokensOf = (of: DesiredState) => of.current().pods.get('a')?.tokens;
+  state.offerPod(withToken('one'));
+  state.offerManifest(manifest(7, [pod('a'), pod('b')]));
+  state.offerPod(pod('b'));
+  await state.flush();
+  t.same(tokensOf(state), { 'api/token': 'one' });
+
+  const written = await cardOf(directory);
+  const changes: string[] = [];
+  state.onChange((change) => changes.push(change));
+  const before = state.current().pods;
+  state.offerPod(withToken('two'));
+  state.offerPod(withToken('three'));
+  await state.flush();
+  t.same(tokensOf(state), { 'api/token': 'three' });
+  t.same(changes, ['pods'], 'one change for all that came together');
+  t.equal(state.current().pods.get('b'), before.get('b'), 'other pods are the same');
+  t.not(state.current().pods.get('a'), before.get('a'));
+  state.offerPod(withToken('three'));
+  state.offerPod(pod('a'));
+  await state.flush();
+  t.same(changes, ['pods'], 'said again: nothing new');
+  t.same(tokensOf(state), { 'api/token': 'three' }, 'and silence takes nothing away');
+  t.same(await cardOf(directory), written, 'the card was not written to');
+
+  t.same(tokensOf(await open()), { 'api/token': 'three' }, 'the next agent does not go back');
+  const other = await open();
+  other.offerManifest(manifest(8, [pod('a')]));
+  await other.flush();
+  t.same(tokensOf(other), { 'api/token': 'three' }, 'a new manifest brings no old token back');
+  await rm(path.join(directory, 'tokens'));
+  t.same(tokensOf(await open()), { 'api/token': 'one' }, 'after a reboot: what is on the card');
+});
+
+/** Name and content of all files but the one that is on a tmpfs. */
+async function cardOf(directory: string): Promise<string[]> {
+  const files = (await filesOf(directory)).filter((file) => path.basename(file) !== 'tokens');
+  const one = async (file: string) => `${file} ${await readFile(file, 'hex')}`;
+  return Promise.all(files.map(one));
+}
 
 t.test('where volumes lie and which must go is known after a restart, too', async (t) => {
   const { open } = await board(t);

@@ -1,11 +1,12 @@
 /** The fleet link: desired state as tables, health with time in the hand, and the whole over real TLS. */
 import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import t, { type Test } from 'tap';
 import { RESOURCES } from '../../master/api/client.ts';
 import type { EventRecorder } from '../../master/controllers/events.ts';
 import { type Fleet, startFleet } from '../../master/fleet/fleet.ts';
 import { SharedInformers } from '../../master/informer/shared.ts';
-import { decodeMessage, encodeMessage } from '../../protocol/codec.ts';
+import { decodeCbor, decodeMessage, encodeMessage } from '../../protocol/codec.ts';
 import type { Node, Pod, Service } from '../../protocol/kinds/types.ts';
 import {
   ClusterManifest,
@@ -18,7 +19,7 @@ import {
   Online,
   PodReport,
 } from '../../protocol/messages.ts';
-import { open } from '../../protocol/seal.ts';
+import { open, tokenContext } from '../../protocol/seal.ts';
 import { ApiError } from '../../protocol/status.ts';
 import { clusterTopics, nodeTopics } from '../../protocol/topics.ts';
 import { FakeApi } from '../support/fake-api.ts';
@@ -250,6 +251,86 @@ t.test(
     await t.rejects(api.get(RESOURCES.pods, 'default', 'web-1'), /not found/);
     t.strictSame(world.manifest()?.pods, []);
     t.notOk(bus.retained.has(topics.pod(uid)), 'cleared after the manifest left it out');
+  },
+);
+
+t.test(
+  'tokens for volumes are sealed to the board, and renewed at 80 % of their life',
+  async (t) => {
+    const world = await makeWorld(t);
+    const { api, bus, time } = world;
+    const fixture = await startBrokerFixture();
+    t.teardown(() => fixture.close());
+    const privateKey = createPrivateKey((await fixture.credentials('pi4')).privateKey);
+    const publicKey = createPublicKey(privateKey).export({ type: 'spki', format: 'der' });
+    world.say.online(true, 's1');
+    world.say.facts('s1', { publicKey: new Uint8Array(publicKey) });
+    await time.advance(50);
+    let refuse = true;
+    api.beforeWrite = (write) => {
+      if (refuse && write.startsWith('token')) throw new Error('no such account yet');
+    };
+    const sources = [
+      { serviceAccountToken: { path: 'token', expirationSeconds: 1000 } },
+      { serviceAccountToken: { path: 'v', audience: 'vault', expirationSeconds: 3600 } },
+    ];
+    const { metadata } = await api.create<Pod>(
+      RESOURCES.pods,
+      pod('web-1', {
+        spec: {
+          serviceAccountName: 'robot',
+          containers: [{ name: 'c' }],
+          volumes: [{ name: 'api', projected: { sources } }],
+        },
+      }),
+    );
+    const topic = topics.pod(metadata?.uid ?? '');
+    const told = () => decodeMessage(DesiredPod, bus.retained.get(topic) ?? new Uint8Array());
+    const tokens = async (): Promise<unknown> => {
+      const der = new Uint8Array(privateKey.export({ type: 'pkcs8', format: 'der' }));
+      const context = tokenContext('pi4', metadata?.uid ?? '');
+      return decodeCbor(await open(der, told().tokens ?? new Uint8Array(), context));
+    };
+    await time.advance(50);
+    await until(() => world.manifest()?.pods.length === 1, 'the manifest');
+    t.equal(told().tokens, undefined, 'no account: the pod goes out without');
+    const manifests = () =>
+      bus.published.filter(({ topic: one }) => one === topics.manifest).length;
+    const before = manifests();
+
+    refuse = false;
+    await time.advance(61_000);
+    await until(() => told().tokens !== undefined, 'the tokens');
+    const first = await tokens();
+    t.match(first, { 'api/token': /^robot for ,/, 'api/v': /^robot for vault/ });
+    const sealed = told().tokens;
+    await time.advance(790_000);
+    t.same(told().tokens, sealed, 'not before 800 seconds');
+    await time.advance(20_000);
+    await until(() => !isDeepStrictEqual(told().tokens, sealed), 'newer tokens');
+    t.notSame(await tokens(), first);
+    t.equal(told().digest, world.manifest()?.pods[0]?.digest);
+    t.equal(manifests(), before, 'no manifest for it: the board writes nothing to its card');
+
+    await api.patch(
+      RESOURCES.pods,
+      'default',
+      'web-1',
+      {
+        status: {
+          phase: 'Succeeded',
+          containerStatuses: [{ name: 'c', state: { terminated: { exitCode: 0 } } }],
+        },
+      },
+      'status',
+    );
+    const made = api.writes.filter((write) => write.startsWith('token')).length;
+    await time.advance(10_000_000);
+    t.equal(
+      api.writes.filter((write) => write.startsWith('token')).length,
+      made,
+      'a pod that has ended needs none',
+    );
   },
 );
 

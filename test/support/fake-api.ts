@@ -16,6 +16,8 @@ import type {
 import type { KubeObject, ObjectMeta } from '../../protocol/kinds/meta.ts';
 import { alreadyExists, conflict, expired, notFound } from '../../protocol/status.ts';
 
+type TokenWish = Parameters<ApiClient['createToken']>;
+
 interface Change {
   readonly kind: string;
   readonly revision: number;
@@ -194,6 +196,12 @@ export class FakeApi implements ApiClient {
     const current = this.#find(id, namespace, podName);
     if (current.metadata?.uid !== podUid || hasNode(current)) throw conflict(id, podName);
     this.#put(id, 'MODIFIED', { ...current, spec: { ...(current.spec as object), nodeName } });
+  }
+
+  async createToken(...[namespace, account, spec]: TokenWish): Promise<string> {
+    await Promise.resolve();
+    this.#record(`token ${namespace}/${account}`);
+    return `${account} for ${spec.audiences?.join()}, ${this.writes.length}`;
   }
 
   /** Forgets the history: watches from before now expire. */

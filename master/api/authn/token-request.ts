@@ -11,7 +11,8 @@ import {
 import { type ApiRequest, sendValue } from '../answers.ts';
 import { RESOURCES } from '../client.ts';
 import type { BodyKind } from '../input.ts';
-import { invalidValue, notSupported } from '../kinds/validate/errors.ts';
+import { notSupported } from '../kinds/validate/errors.ts';
+import { validateTokenSeconds } from '../kinds/validate/volumes.ts';
 import type { ObjectPath, Registry } from '../registry.ts';
 import { isDryRun, readKind } from '../request-body.ts';
 import { type BoundObject, ISSUER } from './account-tokens.ts';
@@ -24,8 +25,6 @@ export const TOKEN_REQUEST: BodyKind = {
   message: 'io.k8s.api.authentication.v1.TokenRequest',
 };
 const SECONDS_DEFAULT = 3600;
-const SECONDS_MIN = 600;
-const SECONDS_MAX = 2 ** 32;
 const BINDABLE = ['Pod', 'Secret', 'Node'] as const;
 
 export async function requestToken(
@@ -33,10 +32,22 @@ export async function requestToken(
   path: ObjectPath,
   registry: Registry,
 ): Promise<void> {
-  const { user } = request;
-  const { namespace, name } = path;
-  await registry.authorize(user, 'create', path, { subresource: 'token' });
+  await registry.authorize(request.user, 'create', path, { subresource: 'token' });
   const wish = await readKind<TokenRequest>(request, TOKEN_REQUEST);
+  const { status, ...made } = await createToken(registry, path, wish);
+  const token = isDryRun(request.query) ? '' : status.token;
+  sendValue(request, 201, { ...made, status: { ...status, token } });
+}
+
+type GivenToken = TokenRequest & { readonly status: { readonly token: string } };
+
+/** Whoever calls has authorized. Throws `ApiError`: no such account, a wrong wish, a bound object that is another. */
+export async function createToken(
+  registry: Registry,
+  path: ObjectPath,
+  wish: TokenRequest,
+): Promise<GivenToken> {
+  const { namespace, name } = path;
   const account: ServiceAccount | undefined = await registry.tokens.find(
     RESOURCES.serviceAccounts,
     namespace,
@@ -56,28 +67,18 @@ export async function requestToken(
     bound,
     node,
   });
-  sendValue(request, 201, {
+  return {
     kind: 'TokenRequest',
     apiVersion: `${GROUP}/v1`,
     metadata: { name, namespace, creationTimestamp: rfc3339(registry.core.clock.wallMs()) },
     spec,
-    status: {
-      token: isDryRun(request.query) ? '' : token,
-      expirationTimestamp: rfc3339(expiresMs),
-    },
-  });
+    status: { token, expirationTimestamp: rfc3339(expiresMs) },
+  };
 }
 
 function validate(spec: NonNullable<TokenRequest['spec']>): FieldError[] {
   const { expirationSeconds: seconds = 0, boundObjectRef: bound } = spec;
-  const path = 'spec.expirationSeconds';
-  const errors: FieldError[] = [];
-  if (seconds < SECONDS_MIN) {
-    errors.push(invalidValue(path, seconds, 'may not specify a duration less than 10 minutes'));
-  }
-  if (seconds > SECONDS_MAX) {
-    errors.push(invalidValue(path, seconds, 'may not specify a duration larger than 2^32 seconds'));
-  }
+  const errors = validateTokenSeconds('spec.expirationSeconds', seconds);
   if (bound !== undefined && kindOf(bound.kind) === undefined) {
     errors.push(notSupported('spec.boundObjectRef.kind', bound.kind, BINDABLE));
   }

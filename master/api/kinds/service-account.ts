@@ -1,4 +1,4 @@
-/** ServiceAccount: a name for pods to be known by. Plain for now: tokens come with the fleet issue. */
+/** ServiceAccount: what pods are known by (service-account-admission.ts, authn/account-tokens.ts). */
 import type { ServiceAccount } from '../../../protocol/kinds/types.ts';
 import type { KindModule } from '../kind.ts';
 import { AGE, ageCell, NAME, nameCell, text } from './columns.ts';

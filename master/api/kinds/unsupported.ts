@@ -24,8 +24,7 @@ const HONOURED = {
     ...['schedulerName', 'schedulingGates', 'priority', 'overhead', 'shareProcessNamespace'],
     ...['priorityClassName', 'preemptionPolicy'],
     ...['readinessGates', 'activeDeadlineSeconds', 'imagePullSecrets'],
-    // Names without effect of their own; the account is a name until tokens come.
-    ...['serviceAccountName', 'serviceAccount'],
+    ...['serviceAccountName', 'serviceAccount', 'automountServiceAccountToken'],
   ]),
   container: new Set([
     ...['name', 'image', 'command', 'args', 'workingDir', 'ports', 'env', 'envFrom', 'resources'],
@@ -55,7 +54,7 @@ const HONOURED = {
     'persistentVolumeClaim',
   ]),
   emptyDir: new Set(['medium', 'sizeLimit']),
-  projection: new Set(['configMap', 'secret', 'downwardAPI']),
+  projection: new Set(['configMap', 'secret', 'downwardAPI', 'serviceAccountToken']),
   persistentVolume: new Set([
     ...['capacity', 'accessModes', 'claimRef', 'persistentVolumeReclaimPolicy', 'volumeMode'],
     ...['storageClassName', 'nodeAffinity', 'hostPath', 'local'],
@@ -76,7 +75,6 @@ const HONOURED = {
 /** Values that ask for nothing beyond what Pier does: mostly defaults. By field name. */
 const HARMLESS: Readonly<Record<string, readonly unknown[]>> = {
   enableServiceLinks: [true, false],
-  automountServiceAccountToken: [false],
   hostPID: [false],
   hostIPC: [false],
   setHostnameAsFQDN: [false],
@@ -93,7 +91,6 @@ const HARMLESS: Readonly<Record<string, readonly unknown[]>> = {
 const WORDS: Readonly<Record<string, string>> = {
   runtimeClassName: 'choose runtimes by class',
   ephemeralContainers: 'run ephemeral containers',
-  automountServiceAccountToken: 'mount service account tokens',
   loadBalancerIP: 'give addresses of its own to services (boards listen on theirs)',
   trafficDistribution: 'prefer pods of the same zone',
   fsGroupChangePolicy: 'look at the files again once the directory has the group',

@@ -224,8 +224,8 @@ t.test('fields as files get a version, and gated pods say why they wait', async 
     },
     status: { conditions: [{ type: 'PodScheduled', status: 'False', reason: 'SchedulingGated' }] },
   });
-  const token = 'volumes: [{name: a, projected: {sources: [{serviceAccountToken: {path: t}}]}}]';
-  t.strictSame(warningsOf('Pod', onePod('', token)), [
-    'spec.volumes[0].projected.sources[0].serviceAccountToken: stored, but this version of Pier does not mount this kind of volume yet',
+  const bundle = 'volumes: [{name: a, projected: {sources: [{clusterTrustBundle: {path: t}}]}}]';
+  t.strictSame(warningsOf('Pod', onePod('', bundle)), [
+    'spec.volumes[0].projected.sources[0].clusterTrustBundle: stored, but this version of Pier does not mount this kind of volume yet',
   ]);
 });

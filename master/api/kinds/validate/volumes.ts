@@ -3,6 +3,7 @@ import type {
   DownwardAPIVolumeFile,
   KeyToPath,
   ProjectedVolumeSource,
+  ServiceAccountTokenProjection,
   Volume,
 } from '../../../../protocol/kinds/types.ts';
 import { dnsLabelErrors } from '../../../../protocol/names.ts';
@@ -13,6 +14,8 @@ import { configKeyReasons } from './names.ts';
 import { validateQuantity } from './resources.ts';
 
 const FILE_MODE_MAX = 0o777;
+const TOKEN_SECONDS_MIN = 600;
+const TOKEN_SECONDS_MAX = 2 ** 32;
 export const HOST_PATH_TYPES: readonly string[] = [
   ...['', 'BlockDevice', 'CharDevice', 'Directory', 'DirectoryOrCreate', 'File'],
   ...['FileOrCreate', 'Socket'],
@@ -140,8 +143,29 @@ function validateProjected(path: string, projected: ProjectedVolumeSource): Fiel
     if (source.downwardAPI !== undefined) {
       errors.push(...validateFieldFiles(`${at}.downwardAPI`, source.downwardAPI.items ?? []));
     }
+    if (source.serviceAccountToken !== undefined) {
+      errors.push(...validateToken(`${at}.serviceAccountToken`, source.serviceAccountToken));
+    }
   }
   return errors;
+}
+
+function validateToken(path: string, token: ServiceAccountTokenProjection): FieldError[] {
+  const errors = validateTokenSeconds(`${path}.expirationSeconds`, token.expirationSeconds ?? 0);
+  if (token.path === '') errors.push(required(`${path}.path`));
+  else errors.push(...validateLocalPath(`${path}.path`, token.path));
+  return errors;
+}
+
+/** For how long a token of a service account may hold. */
+export function validateTokenSeconds(field: string, seconds: number): FieldError[] {
+  if (seconds < TOKEN_SECONDS_MIN) {
+    return [invalidValue(field, seconds, 'may not specify a duration less than 10 minutes')];
+  }
+  if (seconds > TOKEN_SECONDS_MAX) {
+    return [invalidValue(field, seconds, 'may not specify a duration larger than 2^32 seconds')];
+  }
+  return [];
 }
 
 function validateMode(field: string, mode: number | undefined): FieldError[] {
