@@ -54,6 +54,7 @@ async function oneRound(): Promise<{ podsPerSecond: number; syncsDone: number }>
       store,
       memoryStore: openMemoryStore(),
       modules: KIND_MODULES,
+      disableAdmissionPlugins: ['ServiceAccount'],
     });
     const client = createLocalClient(registry, { name: 'bench', groups: ['system:masters'] });
     await bootstrap(client, { serviceIp: '10.43.0.1', dnsIp: '10.43.0.10' });

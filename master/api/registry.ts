@@ -8,7 +8,7 @@
 import { type KeyObject, randomUUID } from 'node:crypto';
 import { type Clock, systemClock } from '../../protocol/clock.ts';
 import type { KubeObject } from '../../protocol/kinds/meta.ts';
-import type { Binding, Pod } from '../../protocol/kinds/types.ts';
+import type { Binding, Pod, ServiceAccount } from '../../protocol/kinds/types.ts';
 import { ApiError, methodNotSupported, notFound } from '../../protocol/status.ts';
 import type { Timers } from '../informer/timers.ts';
 import { makeServiceAccountKey } from '../pki/service-account-key.ts';
@@ -37,6 +37,7 @@ import { RbacPolicy } from './rbac/policy.ts';
 import { noSuchResource, type Resource, ResourceTable } from './resources.ts';
 import { runtimeClasses } from './runtime-classes.ts';
 import { compileSelection } from './selection.ts';
+import { serviceAccounts } from './service-account-admission.ts';
 import { defaultStorageClass } from './storage-admission.ts';
 import type { Stored } from './stored.ts';
 import { updateObject, type WritePart } from './update.ts';
@@ -55,6 +56,11 @@ export interface RegistryOptions {
   readonly propagationPolicies?: readonly ('Foreground' | 'Orphan')[];
   /** Bytes of values that are kept parsed. */
   readonly cacheBytesMax?: number;
+  /**
+   * Without ServiceAccount, pods get no account and no token of it: for where no controller makes the account `default` of
+   * each namespace (kube-apiserver: --disable-admission-plugins).
+   */
+  readonly disableAdmissionPlugins?: readonly 'ServiceAccount'[];
   /** P-256, signs the tokens of service accounts. Absent: a new one, and tokens end with this process. */
   readonly serviceAccountKey?: KeyObject;
 }
@@ -104,9 +110,12 @@ export async function createRegistry(options: RegistryOptions): Promise<Registry
   };
   await claimAllocated(core);
   const registry = new Registry(core, options.serviceAccountKey ?? makeServiceAccountKey());
+  const accounts = new Kept<ServiceAccount>(core, RESOURCES.serviceAccounts);
+  const hasAccounts = options.disableAdmissionPlugins?.includes('ServiceAccount') !== true;
   admission.push(
     priorityAdmission(new Kept(core, RESOURCES.priorityClasses)),
-    pullSecrets(new Kept(core, RESOURCES.serviceAccounts)),
+    ...(hasAccounts ? [serviceAccounts(accounts)] : []),
+    pullSecrets(accounts),
     defaultStorageClass(new Kept(core, RESOURCES.storageClasses)),
     defaultIngressClass(new Kept(core, RESOURCES.ingressClasses)),
     runtimeClasses(new Kept(core, RESOURCES.runtimeClasses)),

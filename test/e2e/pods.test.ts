@@ -56,6 +56,7 @@ const CLAIMS: ReadonlyArray<readonly [string, (t: Test, place: Place) => Promise
   ['a host port of a pod answers on the board, and is told when it is taken', hostPorts],
   ['volumes hold what they may, in memory and on the card', volumes],
   ['a private image is pulled with the secret that the pod names, and only so', pulls],
+  ['a pod talks to the API with a token of its account', talksToApi],
   ['data outlives pods, and goes with its claim', keepsData],
   ['each pod of a StatefulSet has data of its own', setKeepsData],
 ];
@@ -335,6 +336,74 @@ const writer = (line: string) => ({
   readinessProbe: { ...PROBE, exec: { command: ['test', '-e', '/tmp/written'] } },
   volumeMounts: [{ name: 'data', mountPath: '/data' }],
 });
+
+const ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
+/** As a client library does it: the address of the environment, the authority and the token of the volume. */
+const ASK = `
+  const { host, ca, token, path } = JSON.parse(process.argv[1]);
+  const headers = { authorization: 'Bearer ' + token };
+  const to = { host, port: 443, path, ca, headers, servername: 'kubernetes.default.svc' };
+  require('node:https').get(to, (answer) => {
+    let text = '';
+    answer.on('data', (part) => (text += part));
+    answer.on('end', () => console.log(answer.statusCode + ' ' + text));
+  });
+`;
+
+async function talksToApi(t: Test, place: Place): Promise<void> {
+  const { lab, kubectl } = place;
+  const said = await kubectl.apply(
+    demoPod('client'),
+    demoPod('shut', { automountServiceAccountToken: false }),
+  );
+  t.notMatch(said, /Warning/, 'nothing of it is unsupported');
+  await untilPod(place, 'client', 'ready', isReady);
+  await untilPod(place, 'shut', 'ready', isReady);
+  const read = (file: string) => shell(lab, 'client', `cat ${ACCOUNT}/${file}`);
+  t.equal(await read('namespace'), 'default');
+  const isThere = await shell(lab, 'shut', `test -e ${ACCOUNT} && echo yes || echo no`);
+  t.equal(isThere, 'no\n', 'a pod may do without');
+  const [ca, token] = [await read('ca.crt'), await read('token')];
+  const host = (await shell(lab, 'client', 'echo $KUBERNETES_SERVICE_HOST')).trim();
+  const found = await shell(lab, 'client', 'nslookup kubernetes.default.svc.cluster.local');
+  t.match(found, new RegExp(`Address: *${host}`), 'the name is known, too');
+  const board = lab.board(1);
+  const inPod = ['--filter', 'label=pier.local/pod-name=client', '--format', '{{.Pid}}'];
+  const ask = async () => {
+    const [pid = ''] = (await board.exec('podman', ['ps', ...inPod])).split('\n');
+    const wish = JSON.stringify({ host, ca, token, path: '/api/v1/namespaces/default/pods' });
+    return board.exec('nsenter', ['-t', pid, '-n', process.execPath, '-e', ASK, wish]);
+  };
+  const user = 'system:serviceaccount:default:default';
+  t.match(await ask(), new RegExp(`^403 .*User \\\\"${user}\\\\" cannot list resource`));
+  await kubectl.ok('create', 'role', 'looker', '--verb=list', '--resource=pods');
+  await kubectl.ok(
+    ...['create', 'rolebinding', 'looker', '--role=looker', '--serviceaccount=default:default'],
+  );
+  t.match(await ask(), /^200 .*"name":"client"/, 'with a role it may');
+
+  const isClear = ['-rlF', token, '/var/lib/pier'];
+  t.equal(await board.exec('grep', isClear).catch(() => ''), '', 'it is not on the card in clear');
+  await lab.end(1, 'master', 'SIGKILL');
+  await lab.end(1, 'agent', 'SIGKILL');
+  await lab.startAgent(1);
+  await shell(lab, 'client', 'kill 1');
+  await lab.until('the pod is up again without a master', async () => {
+    const now = await read('token').catch(String);
+    return now === token || now;
+  });
+  await lab.startMaster();
+  await lab.until('a new master gives it a new token', async () => (await read('token')) !== token);
+  t.match(await ask(), /^200/, 'and the old one holds as well');
+  await kubectl.ok('delete', 'pod', 'client', 'shut');
+  await kubectl.apply(demoPod('client'));
+  await untilPod(place, 'client', 'ready', isReady);
+  const old = ['get', 'pods', '--token', token, '--kubeconfig', '/dev/null'];
+  const server = ['--server', lab.masterUrl, '--insecure-skip-tls-verify'];
+  const refused = await kubectl.run([...old, ...server]);
+  t.match(`${refused.stdout}${refused.stderr}`, /Unauthorized/, 'a token ends with its pod');
+  await kubectl.ok('delete', 'pod', 'client');
+}
 
 async function keepsData(t: Test, place: Place): Promise<void> {
   const { lab, kubectl } = place;

@@ -407,3 +407,123 @@ t.test('reviews answer from the same rules', async (t) => {
   );
   t.equal(rules.json.status.incomplete, false);
 });
+
+t.test('pods get an account and a token of it, as with Kubernetes', async (t) => {
+  const own = await startApi({ serviceAccounts: true });
+  t.teardown(() => own.close());
+  const account = (name: string, more: object) =>
+    own.call('POST', ACCOUNTS, { body: { metadata: { name }, ...more } });
+  let made = 0;
+  const create = async (spec: object = {}) => {
+    made += 1;
+    const body = pod(`one-${made}`);
+    return own.call('POST', PODS, { body: { ...body, spec: { ...body.spec, ...spec } } });
+  };
+  const nobody = await create({ serviceAccountName: 'ghost' });
+  t.equal(nobody.code, 403);
+  t.equal(
+    nobody.json.message,
+    'pods "one-1" is forbidden: error looking up service account default/ghost: serviceaccount "ghost" not found',
+  );
+  const early = create();
+  await account('default', {});
+  await account('quiet', { automountServiceAccountToken: false });
+  t.equal((await early).code, 201, 'the default account may come a moment later');
+
+  const { spec } = (await create()).json;
+  const [{ name }] = spec.volumes;
+  t.match(name, /^kube-api-access-[a-z0-9]{5}$/);
+  t.match(spec, { serviceAccountName: 'default', serviceAccount: 'default' });
+  const fieldRef = { apiVersion: 'v1', fieldPath: 'metadata.namespace' };
+  t.same(spec.volumes[0].projected, {
+    defaultMode: 0o644,
+    sources: [
+      { serviceAccountToken: { expirationSeconds: 3607, path: 'token' } },
+      { configMap: { name: 'kube-root-ca.crt', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
+      { downwardAPI: { items: [{ path: 'namespace', fieldRef }] } },
+    ],
+  });
+  const mountPath = '/var/run/secrets/kubernetes.io/serviceaccount';
+  const mount = { name, readOnly: true, mountPath };
+  t.same(spec.containers[0].volumeMounts, [mount]);
+
+  const image = 'app:1';
+  const emptyDir = {};
+  const taken = { name: 'own', mountPath };
+  const cases: [string, object, string[]][] = [
+    ['the account declines', { serviceAccountName: 'quiet' }, []],
+    [
+      'the pod asks all the same',
+      { serviceAccountName: 'quiet', automountServiceAccountToken: true },
+      ['c'],
+    ],
+    ['the pod declines', { automountServiceAccountToken: false }, []],
+    [
+      'init containers, too',
+      { initContainers: [{ name: 'first', image }], containers: [{ name: 'c', image }] },
+      ['first', 'c'],
+    ],
+    [
+      'what a container has at the path stays',
+      {
+        containers: [
+          { name: 'c', image, volumeMounts: [taken] },
+          { name: 'side', image },
+        ],
+        volumes: [{ name: 'own', emptyDir }],
+      },
+      ['side'],
+    ],
+    [
+      'and when all have, there is no volume',
+      {
+        containers: [{ name: 'c', image, volumeMounts: [taken] }],
+        volumes: [{ name: 'own', emptyDir }],
+      },
+      [],
+    ],
+  ];
+  for (const [what, wish, mounted] of cases) {
+    const answer = await create(wish);
+    t.equal(answer.code, 201, what);
+    t.equal(answer.headers.warning, undefined, what);
+    const { volumes = [], initContainers = [], containers } = answer.json.spec;
+    const given = volumes.find((one: { name: string }) => one.name.startsWith('kube-api-access-'));
+    t.equal(given !== undefined, mounted.length > 0, what);
+    const all: { name: string; volumeMounts?: { name: string }[] }[] = [
+      ...initContainers,
+      ...containers,
+    ];
+    const found = all.filter(({ volumeMounts = [] }) =>
+      volumeMounts.some((one) => one.name === given?.name),
+    );
+    t.same(
+      found.map((one) => one.name),
+      mounted,
+      what,
+    );
+  }
+  const wrong = await create({
+    volumes: [
+      {
+        name: 'a',
+        projected: {
+          sources: [
+            { serviceAccountToken: { path: '../x', expirationSeconds: 599 } },
+            { serviceAccountToken: { path: '', expirationSeconds: 2 ** 33 } },
+          ],
+        },
+      },
+    ],
+  });
+  t.equal(wrong.code, 422);
+  for (const [index, words] of [
+    [0, 'expirationSeconds: Invalid value: 599: may not specify a duration less than 10 minutes'],
+    [0, 'path: Invalid value: "../x": must not contain \'..\''],
+    [1, 'expirationSeconds: Invalid value: 8589934592: may not specify a duration larger than'],
+    [1, 'path: Required value'],
+  ] as const) {
+    const field = `spec.volumes[0].projected.sources[${index}].serviceAccountToken.`;
+    t.ok(wrong.json.message.includes(field + words), wrong.json.message);
+  }
+});

@@ -57,6 +57,8 @@ export type FixtureOptions = Partial<Omit<ApiServerOptions, 'registry' | 'tls'>>
   readonly port?: number;
   readonly store?: Store;
   readonly clock?: Clock;
+  /** Pods need an account: whoever says so makes it. */
+  readonly serviceAccounts?: boolean;
   /** Of a server that is gone: clients that trusted it trust the new one. */
   readonly pki?: Pki;
 };
@@ -69,6 +71,8 @@ export async function startApi(options: FixtureOptions = {}): Promise<Fixture> {
     store,
     memoryStore: openMemoryStore(),
     modules: KIND_MODULES,
+    // No controller makes accounts here.
+    ...(options.serviceAccounts === true ? {} : { disableAdmissionPlugins: ['ServiceAccount'] }),
     ...(options.clock === undefined ? {} : { clock: options.clock }),
   });
   const client = createLocalClient(registry, {

@@ -131,6 +131,7 @@ async function startRegistry() {
     store: openMemoryStore(),
     memoryStore: openMemoryStore(),
     modules: KIND_MODULES,
+    disableAdmissionPlugins: ['ServiceAccount'],
   });
   const client = createLocalClient(registry, USER);
   await client.create(RESOURCES.namespaces, { metadata: { name: 'default' } });

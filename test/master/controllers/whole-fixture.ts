@@ -106,6 +106,7 @@ export async function startWhole(t: Test, more: WholeOptions = {}) {
     store: openMemoryStore(),
     memoryStore: openMemoryStore(),
     modules: KIND_MODULES,
+    disableAdmissionPlugins: ['ServiceAccount'],
     propagationPolicies: ['Foreground', 'Orphan'],
   });
   const client = createLocalClient(registry, { name: 'system:pier:test', groups: GROUPS });

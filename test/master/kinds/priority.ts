@@ -19,6 +19,7 @@ async function start() {
     store: openMemoryStore(),
     memoryStore: openMemoryStore(),
     modules: KIND_MODULES,
+    disableAdmissionPlugins: ['ServiceAccount'],
   });
   const client = createLocalClient(registry, { name: 'admin', groups: ['system:masters'] });
   await bootstrap(client, { serviceIp: '10.43.0.1', dnsIp: '10.43.0.10' });

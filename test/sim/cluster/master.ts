@@ -113,6 +113,7 @@ export class SimMaster {
       store,
       memoryStore,
       modules: KIND_MODULES,
+      disableAdmissionPlugins: ['ServiceAccount'],
       clock,
       timers,
       random: { uuid: () => chance.uuid(), fraction: () => chance.next() },
