@@ -1,4 +1,4 @@
-/** Tokens of service accounts in the volumes of pods: the files, their modes and owners, and how they are renewed. */
+/** What may change in the files of a running pod: tokens of service accounts (their modes, owners, renewal), labels. */
 import { readFileSync } from 'node:fs';
 import { readFile, readlink, stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -103,4 +103,20 @@ t.test('who may read a token', { skip: process.getuid?.() !== 0 && 'needs root' 
     some: '644 0:0',
     both: '640 55:777',
   });
+});
+
+t.test('files of the downward API follow the labels of a running pod', async (t) => {
+  const pi = await board(t);
+  await pi.startAgent();
+  const fieldRef = { fieldPath: "metadata.labels['tier']" };
+  const one = pod('web', {
+    volumes: [{ name: 'api', downwardAPI: { items: [{ path: 'tier', fieldRef }] } }],
+  });
+  const labelled = (tier: string) => ({ ...one, meta: { ...one.meta, labels: { tier } } });
+  pi.want([labelled('test')]);
+  await until('web is ready', () => pi.isReady('web'));
+  const file = path.join(pi.directory, 'pods/uid-web/volumes/api/tier');
+  t.equal(await readFile(file, 'utf8'), 'test');
+  pi.want([labelled('live')]);
+  await until('the new label', () => readFileSync(file, 'utf8') === 'live');
 });
