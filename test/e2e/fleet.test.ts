@@ -116,7 +116,7 @@ async function agentKilled(t: Test, place: Place): Promise<void> {
     const left = await containers(lab.board(2));
     return left.length === 0 || JSON.stringify(left);
   });
-  t.equal((await webPods(kubectl)).length, REPLICAS, 'and from the API');
+  await lab.until('and from the API', async () => (await webPods(kubectl)).length === REPLICAS);
   const still = [...(await containers(lab.board(1))), ...(await containers(lab.board(3)))];
   for (const one of others) {
     t.same(

@@ -40,6 +40,8 @@ for dir in /etc/cni /var/lib/cni; do
   mkdir -p "$CARD/cni$dir"
   mount --bind "$CARD/cni$dir" "$dir"
 done
+# As systemd-tmpfiles does at a boot (podman.conf): the addresses of before a power cut are free again.
+rm -rf /var/lib/cni/networks
 echo up
 exec 0<&-
 while :; do sleep 2 & wait; done
