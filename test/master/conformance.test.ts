@@ -246,6 +246,43 @@ const SUBJECTS: readonly Subject[] = [
     body: { provisioner: 'e2e-fake-provisioner' },
   },
   {
+    in: 'storage.k8s.io/v1',
+    kind: 'CSIDriver',
+    plural: 'csidrivers',
+    isClusterWide: true,
+    body: { spec: { attachRequired: false } },
+  },
+  {
+    in: 'storage.k8s.io/v1',
+    kind: 'CSINode',
+    plural: 'csinodes',
+    isClusterWide: true,
+    body: { spec: { drivers: [{ name: 'a.io', nodeID: 'x', topologyKeys: ['zone'] }] } },
+  },
+  {
+    in: 'storage.k8s.io/v1',
+    kind: 'CSIStorageCapacity',
+    plural: 'csistoragecapacities',
+    body: { storageClassName: 'fast', capacity: '1Gi', nodeTopology: workload.selector },
+  },
+  {
+    in: 'storage.k8s.io/v1',
+    kind: 'VolumeAttachment',
+    plural: 'volumeattachments',
+    isClusterWide: true,
+    body: {
+      spec: { attacher: 'a.io', nodeName: 'b', source: { persistentVolumeName: 'v' } },
+    },
+    status: { attached: true },
+  },
+  {
+    in: 'storage.k8s.io/v1',
+    kind: 'VolumeAttributesClass',
+    plural: 'volumeattributesclasses',
+    isClusterWide: true,
+    body: { driverName: 'a.io', parameters: { iops: '1000' } },
+  },
+  {
     in: 'autoscaling/v2',
     kind: 'HorizontalPodAutoscaler',
     plural: 'horizontalpodautoscalers',

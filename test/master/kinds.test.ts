@@ -8,6 +8,7 @@ import { humanDuration } from '../../master/api/kinds/human-duration.ts';
 import { messageSpec } from '../../protocol/kinds/table.ts';
 import { decoded, errorsOf, moduleOf, NOW_MS } from './kinds/manifest.ts';
 import './kinds/batch.ts';
+import './kinds/csi.ts';
 import './kinds/scaling.ts';
 import './kinds/others.ts';
 import './kinds/priority.ts';

@@ -1,9 +1,12 @@
-/** The kinds that this server has. A kind that nothing acts on yet is not in the list: to accept it would be a lie. */
+/** The kinds that this server has. One that nothing acts on warns of it at every write: to accept it in silence would be a lie. */
 import type { KindModule } from '../kind.ts';
 import { CERTIFICATE_SIGNING_REQUEST } from './certificate-signing-request.ts';
 import { CONFIG_MAP } from './config-map.ts';
 import { CONTROLLER_REVISION } from './controller-revision.ts';
 import { CRON_JOB } from './cron-job.ts';
+import { CSI_DRIVER } from './csi-driver.ts';
+import { CSI_NODE } from './csi-node.ts';
+import { CSI_STORAGE_CAPACITY } from './csi-storage-capacity.ts';
 import { DAEMON_SET } from './daemon-set.ts';
 import { DEPLOYMENT } from './deployment.ts';
 import { ENDPOINT_SLICE } from './endpoint-slice.ts';
@@ -37,6 +40,8 @@ import { SERVICE } from './service.ts';
 import { SERVICE_ACCOUNT } from './service-account.ts';
 import { STATEFUL_SET } from './stateful-set.ts';
 import { STORAGE_CLASS } from './storage-class.ts';
+import { VOLUME_ATTACHMENT } from './volume-attachment.ts';
+import { VOLUME_ATTRIBUTES_CLASS } from './volume-attributes-class.ts';
 
 /** In the order of `kubectl api-resources`: by group, then by kind. */
 export const KIND_MODULES: readonly KindModule[] = [
@@ -77,6 +82,11 @@ export const KIND_MODULES: readonly KindModule[] = [
   CLUSTER_ROLE,
   ROLE_BINDING,
   ROLE,
+  CSI_DRIVER,
+  CSI_NODE,
+  CSI_STORAGE_CAPACITY,
   STORAGE_CLASS,
+  VOLUME_ATTACHMENT,
+  VOLUME_ATTRIBUTES_CLASS,
   PRIORITY_CLASS,
 ];

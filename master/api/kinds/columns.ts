@@ -44,6 +44,10 @@ export function count(name: string, description: string): Column {
   return { name, type: 'integer', description };
 }
 
+export function flag(name: string, description: string): Column {
+  return { name, type: 'boolean', description };
+}
+
 export function nameCell(object: KubeObject): string {
   return object.metadata?.name ?? '';
 }

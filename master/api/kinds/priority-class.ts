@@ -5,7 +5,7 @@
 import type { PriorityClass } from '../../../protocol/kinds/types.ts';
 import type { FieldError } from '../../../protocol/status.ts';
 import type { KindModule } from '../kind.ts';
-import { AGE, ageCell, count, NAME, nameCell, text } from './columns.ts';
+import { AGE, ageCell, count, flag, NAME, nameCell, text } from './columns.ts';
 import { forbidden, IMMUTABLE, invalidValue, notSupported } from './validate/errors.ts';
 import { validateObjectMeta } from './validate/meta.ts';
 
@@ -58,7 +58,7 @@ export const PRIORITY_CLASS: KindModule<PriorityClass> = {
   columns: [
     NAME,
     count('Value', 'Pods of a higher value come first.'),
-    { name: 'Global-Default', type: 'boolean', description: 'For pods that name no class.' },
+    flag('Global-Default', 'For pods that name no class.'),
     AGE,
     text('PreemptionPolicy', 'Whether pods of the class may push others out.'),
   ],

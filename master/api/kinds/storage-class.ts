@@ -1,17 +1,14 @@
 /** StorageClass: how volumes of a class are made. Those of `pier.local/local-path` by Pier, others by whoever has that name. */
 import type { StorageClass } from '../../../protocol/kinds/types.ts';
-import { labelKeyErrors } from '../../../protocol/names.ts';
 import type { FieldError } from '../../../protocol/status.ts';
 import { DEFAULT_CLASS, LOCAL_PATH_PROVISIONER } from '../../volumes/local-path.ts';
 import { deepEqual } from '../equal.ts';
 import type { KindModule } from '../kind.ts';
 import { AGE, ageCell, NAME, nameCell, text } from './columns.ts';
 import { warning } from './unsupported.ts';
-import { eachReason, forbidden, notSupported, required, tooLong } from './validate/errors.ts';
+import { forbidden, notSupported } from './validate/errors.ts';
 import { validateObjectMeta } from './validate/meta.ts';
-
-const PARAMETERS_MAX = 512;
-const PARAMETER_BYTES_MAX = 256 * 1024;
+import { validateParameters, validateProvisioner } from './validate/storage.ts';
 
 export const STORAGE_CLASS: KindModule<StorageClass> = {
   group: 'storage.k8s.io',
@@ -32,7 +29,7 @@ export const STORAGE_CLASS: KindModule<StorageClass> = {
   },
   validate: (storage) => [
     ...validateObjectMeta(storage.metadata),
-    ...validateProvisioner(storage.provisioner),
+    ...validateProvisioner('provisioner', storage.provisioner),
     ...validateParameters(storage.parameters ?? {}),
     ...oneOfWords('reclaimPolicy', storage.reclaimPolicy, ['Delete', 'Retain']),
     ...oneOfWords('volumeBindingMode', storage.volumeBindingMode, [
@@ -89,24 +86,6 @@ function storageClassWarnings(storage: StorageClass): string[] {
     warnings.push(warning('allowVolumeExpansion', 'let volumes grow'));
   }
   return warnings;
-}
-
-function validateProvisioner(provisioner: string): FieldError[] {
-  if (provisioner === '') return [required('provisioner')];
-  return eachReason('provisioner', provisioner, labelKeyErrors(provisioner.toLowerCase()));
-}
-
-function validateParameters(parameters: Record<string, string>): FieldError[] {
-  const entries = Object.entries(parameters);
-  const errors: FieldError[] = [];
-  if (entries.length > PARAMETERS_MAX) errors.push(tooLong('parameters', PARAMETERS_MAX));
-  let bytes = 0;
-  for (const [key, value] of entries) {
-    if (key === '') errors.push(required('parameters', 'key may not be empty'));
-    bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
-  }
-  if (bytes > PARAMETER_BYTES_MAX) errors.push(tooLong('parameters', PARAMETER_BYTES_MAX));
-  return errors;
 }
 
 function oneOfWords(

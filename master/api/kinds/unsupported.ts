@@ -112,6 +112,11 @@ export function warning(path: string, does: string): string {
   return `${path}: stored, but this version of Pier does not ${does} yet`;
 }
 
+/** Of the kinds that CSI drivers and what runs beside them write and read. */
+export function csiWarnings(): string[] {
+  return [warning('spec', 'run CSI drivers')];
+}
+
 /** Warns of each field of `value` that is not honoured and asks for something. */
 function unhonoured(path: string, value: object | undefined, level: keyof typeof HONOURED) {
   const honoured: ReadonlySet<string> = HONOURED[level];

@@ -13,6 +13,7 @@ import { deepEqual } from '../../equal.ts';
 import { eachReason, forbidden, invalidValue, notSupported, required } from './errors.ts';
 import { validateQuantity } from './resources.ts';
 import { validateNodeSelector } from './scheduling.ts';
+import { validateDriverName } from './storage.ts';
 import { HOST_PATH_TYPES, validateNoBacksteps } from './volumes.ts';
 
 const ACCESS_MODES = ['ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOnce', 'ReadWriteOncePod'];
@@ -51,6 +52,25 @@ export function validateVolumeSpec(path: string, spec: PersistentVolumeSpec): Fi
   return errors;
 }
 
+/** A volume without a PersistentVolume, as a VolumeAttachment may describe it: of a CSI driver, without a size. */
+export function validateInlineVolumeSpec(path: string, spec: PersistentVolumeSpec): FieldError[] {
+  const errors = (
+    ['claimRef', 'capacity', 'persistentVolumeReclaimPolicy', 'storageClassName'] as const
+  )
+    .filter((name) => spec[name] !== undefined && spec[name] !== '')
+    .map((name) =>
+      forbidden(`${path}.${name}`, 'may not be specified in the context of inline volumes'),
+    );
+  if (spec.csi === undefined) {
+    errors.push(required(`${path}.csi`, 'has to be specified in the context of inline volumes'));
+  }
+  return [
+    ...errors,
+    ...validateAccessModes(path, spec.accessModes ?? []),
+    ...validateSources(path, spec),
+  ];
+}
+
 function validateSources(path: string, spec: PersistentVolumeSpec): FieldError[] {
   const errors: FieldError[] = [];
   const [first, ...others] = volumeSources(spec);
@@ -58,7 +78,7 @@ function validateSources(path: string, spec: PersistentVolumeSpec): FieldError[]
   for (const [name] of others) {
     errors.push(forbidden(`${path}.${name}`, 'may not specify more than 1 volume type'));
   }
-  const { hostPath, local, nodeAffinity } = spec;
+  const { hostPath, local, csi, nodeAffinity } = spec;
   if (hostPath !== undefined) {
     errors.push(...validatePath(`${path}.hostPath.path`, hostPath.path));
     const { type = '' } = hostPath;
@@ -67,6 +87,10 @@ function validateSources(path: string, spec: PersistentVolumeSpec): FieldError[]
     }
   }
   if (local !== undefined) errors.push(...validatePath(`${path}.local.path`, local.path));
+  if (csi !== undefined) {
+    errors.push(...validateDriverName(`${path}.csi.driver`, csi.driver));
+    if (csi.volumeHandle === '') errors.push(required(`${path}.csi.volumeHandle`));
+  }
   const needed = nodeAffinity?.required;
   if (nodeAffinity !== undefined && needed === undefined) {
     const why = 'must specify required node constraints';
