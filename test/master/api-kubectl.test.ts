@@ -158,6 +158,16 @@ spec:
   t.match(await ok('describe', 'pv', 'share'), /^Finalizers: +\[kubernetes\.io\/pv-protection\]$/m);
   t.match((await run('delete', 'pv', 'share', '--wait=false')).stdout, /"share" deleted/);
   t.match(await ok('get', 'pv'), /^share +5Gi +RWX +Retain +Terminating /m);
+  const driver = await file(
+    'driver.yaml',
+    'apiVersion: storage.k8s.io/v1\nkind: CSIDriver\nmetadata: {name: csi.example}\nspec: {}\n',
+  );
+  t.match((await run('apply', '-f', driver)).stderr, /does not run CSI drivers/);
+  t.match(await ok('apply', '-f', driver), /unchanged/);
+  t.match(
+    await ok('get', 'csidrivers'),
+    /^csi\.example +true +false +false +<unset> +false +Persistent /m,
+  );
 }
 
 async function autoscalers(t: Test, { api, ok, run }: Place): Promise<void> {
