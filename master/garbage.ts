@@ -24,17 +24,23 @@ export function collectGarbage(): void {
  * listed all pods, V8 would keep what was sent to them until the next burst. Returns what ends it.
  */
 export function collectWhenIdle(): () => void {
-  let collectedBytes = process.memoryUsage.rss();
+  let collectedBytes = heldBytes();
   let since = performance.eventLoopUtilization();
   const look = (): void => {
     const now = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(now, since);
     since = now;
     if (utilization > IDLE_MAX) return;
-    if (process.memoryUsage.rss() < collectedBytes * GROWTH_MIN) return;
+    if (heldBytes() < collectedBytes * GROWTH_MIN) return;
     collectGarbage();
-    collectedBytes = process.memoryUsage.rss();
+    collectedBytes = heldBytes();
   };
   const timer = setInterval(look, LOOK_MS);
   return () => clearInterval(timer);
+}
+
+/** V8's heap and the buffers beside it; the rest of the process is none of its business. */
+function heldBytes(): number {
+  const { heapTotal, external } = process.memoryUsage();
+  return heapTotal + external;
 }
