@@ -4,7 +4,7 @@
  * no container engine is needed. Needs root.
  */
 import { execFile } from 'node:child_process';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
@@ -139,6 +139,18 @@ t.test('boards serve Ingresses', { skip, timeout: 600_000 }, async (t) => {
   });
 
   await t.test('a board that reboots without a master serves from its own card', async () => {
+    // Services go to the card within two seconds: the manifest that names them is written after them.
+    const desired = join(lab.board(2).dir, 'pier/agent/state/desired');
+    const card = join(desired, (await readdir(desired))[0] ?? '', 'cluster');
+    await lab.until('its card has the Service with its endpoints', async () => {
+      const commitMs = await changedMs(join(card, 'manifest'));
+      for (const file of await readdir(card)) {
+        const bytes = await readFile(join(card, file));
+        const isIt = bytes.includes('web') && bytes.includes(lab.board(2).address);
+        if (isIt && commitMs >= (await changedMs(join(card, file)))) return true;
+      }
+      return false;
+    });
     await lab.end(1, 'master', 'SIGKILL');
     await lab.powerOff(2);
     await lab.board(2).powerOn();
@@ -154,6 +166,10 @@ t.test('boards serve Ingresses', { skip, timeout: 600_000 }, async (t) => {
 });
 
 const BACKEND_PORT = 8080;
+
+async function changedMs(file: string): Promise<number> {
+  return (await stat(file)).mtimeMs;
+}
 
 function startBackend(board: Board): void {
   startServer(board, BACKEND_PORT, `Hello from web-${board.name}\\n`);
