@@ -11,7 +11,7 @@ import {
   MEMORY_AVAILABLE_BYTES_MIN,
   PROCESSES_PART_MAX,
 } from '../host/pressures.ts';
-import type { BoardPod } from './board-pod.ts';
+import { type BoardPod, isSidecar } from './board-pod.ts';
 import { EVICTED, type PodVerdict } from './pod-plan.ts';
 
 export type Shortage = 'memory' | 'disk' | 'pids';
@@ -87,10 +87,7 @@ function requestBytes(spec: PodSpec, shortage: Shortage): number {
 
 /** The containers that run together, sidecars among them. */
 function running({ containers, initContainers = [] }: PodSpec): Container[] {
-  return [
-    ...containers,
-    ...initContainers.filter(({ restartPolicy }) => restartPolicy === 'Always'),
-  ];
+  return [...containers, ...initContainers.filter(isSidecar)];
 }
 
 function measured(shortage: Shortage, sample: HostSample) {

@@ -29,7 +29,6 @@ export interface ImageCollectorOptions {
 export class ImageCollector {
   readonly #options: ImageCollectorOptions;
   readonly #history = new Map<string, ImageHistory>();
-  readonly #lastUsedMs = new Map<string, number>();
   #folder: string | undefined;
   #isFull = false;
   #timer: NodeJS.Timeout | undefined;
@@ -63,7 +62,8 @@ export class ImageCollector {
     const { images, clock, limits, diskSpace, inUse } = this.#options;
     const nowMs = clock.monotonicMs();
     const used = inUse();
-    for (const id of used.ids) this.#lastUsedMs.set(id, nowMs);
+    for (const id of used.ids)
+      this.#history.set(id, { ...this.#seen(id, nowMs), lastUsedMs: nowMs });
     this.#folder ??= await images.folder();
     if (this.#folder === undefined) return;
     const bytes = bytesToFree(await diskSpace(this.#folder), limits);
@@ -82,7 +82,7 @@ export class ImageCollector {
     const nowMs = clock.monotonicMs();
     const held = await images.list();
     this.#remember(new Set(held.map(({ id }) => id)), nowMs);
-    const historyOf = (id: string): ImageHistory => this.#history.get(id) ?? { firstSeenMs: nowMs };
+    const historyOf = (id: string): ImageHistory => this.#seen(id, nowMs);
     const { ageMinMs } = limits;
     let freed = 0;
     for (const image of garbageImages(held, inUse, historyOf, { bytes, nowMs, ageMinMs })) {
@@ -93,14 +93,12 @@ export class ImageCollector {
   }
 
   #remember(held: ReadonlySet<string>, nowMs: number): void {
-    for (const known of [this.#history, this.#lastUsedMs]) {
-      for (const id of known.keys()) if (!held.has(id)) known.delete(id);
-    }
-    for (const id of held) {
-      const firstSeenMs = this.#history.get(id)?.firstSeenMs ?? nowMs;
-      const lastUsedMs = this.#lastUsedMs.get(id);
-      this.#history.set(id, { firstSeenMs, ...(lastUsedMs === undefined ? {} : { lastUsedMs }) });
-    }
+    for (const id of this.#history.keys()) if (!held.has(id)) this.#history.delete(id);
+    for (const id of held) this.#history.set(id, this.#seen(id, nowMs));
+  }
+
+  #seen(id: string, nowMs: number): ImageHistory {
+    return this.#history.get(id) ?? { firstSeenMs: nowMs };
   }
 
   async #removed(image: Parameters<ImageStore['remove']>[0]): Promise<boolean> {

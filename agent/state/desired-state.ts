@@ -292,10 +292,12 @@ export class DesiredState {
     const known = this.#pods.get(uid);
     const tokens = this.#tokens.of(uid);
     if (known?.digest === digest) {
-      if (known.pod !== undefined && tokens !== undefined && known.pod.tokens !== tokens) {
-        this.#pods.set(uid, { digest, pod: { ...known.pod, tokens } });
+      if (known.pod === undefined || tokens === undefined || known.pod.tokens === tokens) {
+        return known.pod;
       }
-      return this.#pods.get(uid)?.pod;
+      const renewed = { ...known.pod, tokens };
+      this.#pods.set(uid, { digest, pod: renewed });
+      return renewed;
     }
     const { object, errors } = decodeObject<Pod>('io.k8s.api.core.v1.Pod', json);
     // A field that only a newer master knows is no reason not to run the pod; a wrong type is.

@@ -1,24 +1,13 @@
 /** `pier rebalance`: which moves of pods would free a whole board. A dry run: the master makes moves only when told to. */
-import { Value } from 'typebox/value';
 import { REBALANCE_PATH, RebalanceAnswer } from '../../protocol/rebalance.ts';
-import { Client } from '../client.ts';
-import { kubeconfigOf, readKubeconfig, type WhoAsks } from '../kubeconfig.ts';
+import { ask } from '../ask.ts';
+import type { WhoAsks } from '../kubeconfig.ts';
 import { renderTable } from '../table.ts';
 
 /** Prints to stdout. Throws an Error whose message says what to do. */
 export async function rebalance(options: WhoAsks): Promise<void> {
-  const client = new Client(readKubeconfig(kubeconfigOf(options)));
-  try {
-    const answer = await client.json<unknown>(REBALANCE_PATH);
-    if (!Value.Check(RebalanceAnswer, answer)) {
-      throw new Error(
-        'the answer is not what this version of pier knows: use the one of the master',
-      );
-    }
-    process.stdout.write(`${rebalanceLines(answer).join('\n')}\n`);
-  } finally {
-    client.close();
-  }
+  const answer = await ask(options, REBALANCE_PATH, RebalanceAnswer);
+  process.stdout.write(`${rebalanceLines(answer).join('\n')}\n`);
 }
 
 const MODES: Readonly<Record<string, string>> = {

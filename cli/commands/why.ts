@@ -1,8 +1,7 @@
 /** `pier why POD`: for each board, that it fits (with its scores), or exactly why not. */
-import { Value } from 'typebox/value';
 import { WHY_PATH, WhyAnswer } from '../../protocol/why.ts';
-import { Client } from '../client.ts';
-import { kubeconfigOf, readKubeconfig, type WhoAsks } from '../kubeconfig.ts';
+import { ask } from '../ask.ts';
+import type { WhoAsks } from '../kubeconfig.ts';
 import { renderTable } from '../table.ts';
 
 export interface WhyOptions extends WhoAsks {
@@ -11,19 +10,9 @@ export interface WhyOptions extends WhoAsks {
 
 /** Prints to stdout. Throws an Error whose message says what to do. */
 export async function why(pod: string, options: WhyOptions): Promise<void> {
-  const client = new Client(readKubeconfig(kubeconfigOf(options)));
-  try {
-    const names = [options.namespace, pod].map(encodeURIComponent).join('/');
-    const answer = await client.json<unknown>(`${WHY_PATH}${names}`);
-    if (!Value.Check(WhyAnswer, answer)) {
-      throw new Error(
-        'the answer is not what this version of pier knows: use the one of the master',
-      );
-    }
-    process.stdout.write(`${whyLines(answer).join('\n')}\n`);
-  } finally {
-    client.close();
-  }
+  const names = [options.namespace, pod].map(encodeURIComponent).join('/');
+  const answer = await ask(options, `${WHY_PATH}${names}`, WhyAnswer);
+  process.stdout.write(`${whyLines(answer).join('\n')}\n`);
 }
 
 /** Lines for people, without a line end. Pure. */
