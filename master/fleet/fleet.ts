@@ -25,6 +25,7 @@ import { systemTimers, type Timers } from '../informer/timers.ts';
 import { Boards } from './boards.ts';
 import { DesiredSync } from './desired-sync.ts';
 import type { FleetInformers } from './fleet-informers.ts';
+import { NodeLeases } from './node-leases.ts';
 import { PodStatusWriter } from './pod-status.ts';
 import { BoardStreams } from './streams.ts';
 import { VolumeRemoval } from './volume-removal.ts';
@@ -84,6 +85,7 @@ class FleetLink {
   readonly #options: FleetOptions;
   readonly #informers: FleetInformers;
   readonly #desired: DesiredSync;
+  readonly #leases: NodeLeases;
   readonly #podStatus: PodStatusWriter;
   readonly #volumes: VolumeRemoval;
   readonly #refusals: RefusalLog;
@@ -116,8 +118,12 @@ class FleetLink {
       clock,
       versions: { kubernetes: options.kubernetesVersion },
       onFacts: (node, facts) => this.#factsCame(node, facts),
-      onUsage: (node, heartbeat) => options.onUsage?.(node, heartbeat),
+      onUsage: (node, heartbeat) => {
+        if (heartbeat !== undefined) this.#leases.renew(node);
+        options.onUsage?.(node, heartbeat);
+      },
     });
+    this.#leases = new NodeLeases({ ...own, nodes: informers.nodes, clock });
     this.streams = new BoardStreams({
       bus,
       timers,
@@ -156,6 +162,7 @@ class FleetLink {
     await Promise.all(Object.values(this.#informers).map((informer) => informer.whenSynced()));
     if (this.#stopped) return;
     this.boards.start();
+    this.#leases.start();
     this.#podStatus.start();
     this.#desired.start();
     const waiting = this.#waiting ?? [];
@@ -167,6 +174,7 @@ class FleetLink {
     this.#stopped = true;
     this.#unsubscribe?.();
     this.boards.stop();
+    this.#leases.stop();
     this.#podStatus.stop();
     this.streams.stop();
     await Promise.all([

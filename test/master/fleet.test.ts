@@ -7,7 +7,7 @@ import type { EventRecorder } from '../../master/controllers/events.ts';
 import { type Fleet, startFleet } from '../../master/fleet/fleet.ts';
 import { SharedInformers } from '../../master/informer/shared.ts';
 import { decodeCbor, decodeMessage, encodeMessage } from '../../protocol/codec.ts';
-import type { Node, Pod, Service } from '../../protocol/kinds/types.ts';
+import type { Lease, Node, Pod, Service } from '../../protocol/kinds/types.ts';
 import {
   ClusterManifest,
   DesiredConfig,
@@ -366,6 +366,65 @@ t.test('a failed publish is tried again, and a manifest goes out last', async (t
   t.equal(world.manifest()?.pods.length, 1);
 });
 
+t.test('a board holds a lease in kube-node-lease while its Node is there', async (t) => {
+  const world = await makeWorld(t);
+  await join(world);
+  const lease = () => world.api.get<Lease>(RESOURCES.leases, 'kube-node-lease', 'pi4');
+  const uid = async () =>
+    (await world.api.get<Node>(RESOURCES.nodes, '', 'pi4')).metadata?.uid ?? 'none';
+  await world.time.advance(50);
+  const first = await lease();
+  t.match(first, {
+    metadata: {
+      ownerReferences: [{ apiVersion: 'v1', kind: 'Node', name: 'pi4', uid: await uid() }],
+    },
+    spec: { holderIdentity: 'pi4', leaseDurationSeconds: 40 },
+  });
+  const renewedMs = ({ spec }: Lease) => Date.parse(spec?.renewTime ?? '');
+  await world.time.advance(9_000);
+  world.say.heartbeat('s1', 1);
+  await world.time.advance(50);
+  t.equal(renewedMs(await lease()), renewedMs(first), 'not with every heartbeat');
+  await world.time.advance(1_000);
+  world.say.heartbeat('s1', 2);
+  await world.time.advance(50);
+  t.equal(renewedMs(await lease()) - renewedMs(first), 10_150);
+
+  const before = await uid();
+  await world.api.delete(RESOURCES.nodes, '', 'pi4');
+  await world.time.advance(50);
+  await t.rejects(lease(), /not found/, 'it goes with the Node');
+  world.say.heartbeat('s1', 3);
+  await world.time.advance(50);
+  t.not(await uid(), before, 'the board is connected: it has a new Node');
+  t.match((await lease()).metadata?.ownerReferences, [{ uid: await uid() }]);
+
+  world.say.online(false, 's1');
+  await world.time.advance(50);
+  await world.api.delete(RESOURCES.nodes, '', 'pi4');
+  await world.time.advance(60_000);
+  await t.rejects(lease(), /not found/);
+});
+
+t.test('a lease that cannot be written is tried again', async (t) => {
+  const world = await makeWorld(t);
+  let failures = 0;
+  world.api.beforeWrite = (write) => {
+    if (!write.includes('leases') || failures === 2) return;
+    failures += 1;
+    throw new Error('the API is busy');
+  };
+  await join(world);
+  const lease = () => world.api.get<Lease>(RESOURCES.leases, 'kube-node-lease', 'pi4');
+  for (let beat = 1; beat <= 4; beat++) {
+    await world.time.advance(10_000);
+    world.say.heartbeat('s1', beat);
+  }
+  await world.time.advance(50);
+  t.equal(failures, 2);
+  t.match(await lease(), { spec: { holderIdentity: 'pi4' } });
+});
+
 t.test('health of a board, on the monotonic clock', async (t) => {
   const lost = 'Unknown NodeStatusUnknown';
   const fine = 'True KubeletReady';
@@ -386,7 +445,7 @@ t.test('health of a board, on the monotonic clock', async (t) => {
     t.equal(await world.ready(), fine);
   });
 
-  t.test('heartbeats cost no write', async (t) => {
+  t.test('heartbeats write nothing but a lease every ten seconds', async (t) => {
     const world = await makeWorld(t);
     await join(world);
     const writes = world.api.writes.length;
@@ -395,7 +454,9 @@ t.test('health of a board, on the monotonic clock', async (t) => {
       world.say.heartbeat('s1', beat, { cpuNanoCores: beat, memoryWorkingSetBytes: beat * 1024 });
     }
     await world.time.advance(50);
-    t.equal(world.api.writes.length, writes);
+    const since = world.api.writes.slice(writes);
+    t.equal(since.length, 30);
+    t.same([...new Set(since)], ['patch leases kube-node-lease/pi4']);
     t.match(world.fleet.metrics.nodes(), [
       { name: 'pi4', window: '5s', usage: { cpu: '60n', memory: '60Ki' } },
     ]);

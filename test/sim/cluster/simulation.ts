@@ -6,6 +6,7 @@
  * HTTP edge, real engines and files, sealed Secrets (their keys come from the operating system).
  */
 import { createHash } from 'node:crypto';
+import { prefixEnd } from '../../../master/store/store.ts';
 import { SimDisk } from '../disk.ts';
 import { SimBoard } from './board.ts';
 import { Chance } from './chance.ts';
@@ -24,6 +25,8 @@ const SETTLE_MAX_MS = 40 * MINUTE_MS;
 const QUIET_MS = 15 * MINUTE_MS;
 /** Finished jobs with a time to live, back-off that ends: the last writes come a little later. */
 const QUIET_WITHIN_MS = 15 * MINUTE_MS;
+const ALL_KEYS = { start: '/registry/', end: prefixEnd('/registry/') };
+const NODE_LEASES = '/registry/coordination.k8s.io/leases/kube-node-lease/';
 
 export interface SimulationOptions {
   readonly seed: number;
@@ -426,10 +429,10 @@ class Simulation {
   async #staysQuiet(): Promise<void> {
     const limitMs = this.#time.monotonicMs() + QUIET_WITHIN_MS;
     let sinceMs = this.#time.monotonicMs();
-    let seen = this.#revisions();
+    let seen = await this.#written();
     while (this.#failure === undefined && this.#time.monotonicMs() - sinceMs < QUIET_MS) {
       await this.#pass(10_000);
-      const now = this.#revisions();
+      const now = await this.#written();
       if (now === seen) continue;
       seen = now;
       sinceMs = this.#time.monotonicMs();
@@ -441,9 +444,13 @@ class Simulation {
     if (left.length > 0) this.#fail(`it did not stay right:\n  ${left.join('\n  ')}`);
   }
 
-  #revisions(): string {
+  /** The last writes, on disk and in memory. The leases of boards do not count: they are renewed for ever. */
+  async #written(): Promise<string> {
     const running = this.#master?.running;
-    return `${running?.store.revision} ${running?.memoryStore.revision}`;
+    const inMemory = await running?.memoryStore.range(ALL_KEYS);
+    const others = inMemory?.kvs.filter(({ key }) => !key.startsWith(NODE_LEASES)) ?? [];
+    const last = others.reduce((most, { modRevision }) => Math.max(most, modRevision), 0);
+    return `${running?.store.revision} ${last} ${others.length}`;
   }
 
   #lastWrites(): string {
