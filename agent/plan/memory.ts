@@ -35,6 +35,12 @@ export interface Failure {
   readonly image: string | undefined;
 }
 
+export interface ReadyImage {
+  readonly attempt: number;
+  readonly image: string;
+  readonly imageId: string;
+}
+
 export interface ContainerMemory {
   readonly running: { readonly id: string; readonly sinceMs: number } | undefined;
   /** The end that was noted last, and the wait it brought. */
@@ -43,7 +49,7 @@ export interface ContainerMemory {
   /** Highest attempt ever seen: restart counts survive a sandbox that was made anew. */
   readonly attempt: number | undefined;
   /** The image is on the board for this attempt. */
-  readonly imageReady: { readonly attempt: number; readonly image: string } | undefined;
+  readonly imageReady: ReadyImage | undefined;
   readonly failure: Failure | undefined;
   /** The container that is being ended, or was, because a probe or a hook of it failed. */
   readonly failedId: string | undefined;
@@ -126,11 +132,7 @@ function noteContainer(
   return next;
 }
 
-export function noteImageReady(
-  memory: PodMemory,
-  name: string,
-  imageReady: { readonly attempt: number; readonly image: string },
-): PodMemory {
+export function noteImageReady(memory: PodMemory, name: string, imageReady: ReadyImage): PodMemory {
   const known = containerMemory(memory, name);
   const pullFailed = known.failure !== undefined && known.failure.image !== undefined;
   const failure = pullFailed ? undefined : known.failure;

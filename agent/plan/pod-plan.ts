@@ -63,6 +63,7 @@ export type PodStep =
       readonly sandboxId: string;
       readonly container: string;
       readonly attempt: number;
+      readonly imageId: string;
     }
   | { readonly type: 'startContainer'; readonly id: string; readonly container: string }
   | {
@@ -253,7 +254,9 @@ function planNew(view: PodView, sandbox: Sandbox, container: KubeContainer): Pod
     return { steps: [], wakeAtMs: failure.backoff.untilMs };
   }
   if (known.imageReady?.attempt === attempt && known.imageReady.image === image) {
-    return steps([{ type: 'createContainer', sandboxId: sandbox.id, container: name, attempt }]);
+    const { imageId } = known.imageReady;
+    const where = { sandboxId: sandbox.id, container: name, attempt };
+    return steps([{ type: 'createContainer', ...where, imageId }]);
   }
   const policy = pullPolicy(container);
   return steps([{ type: 'ensureImage', container: name, image, policy, attempt }]);

@@ -29,10 +29,16 @@ export interface EnsureImage {
   readonly onPulling: () => void;
 }
 
-export type EnsuredImage =
+export type EnsuredImage = { readonly imageId: string } & (
   | { readonly type: 'present' }
   | { readonly type: 'pulled'; readonly tookMs: number; readonly waitedMs: number }
-  | { readonly type: 'copy'; readonly reason: string };
+  | { readonly type: 'copy'; readonly reason: string }
+);
+
+interface Pulled {
+  readonly imageId: string;
+  readonly tookMs: number;
+}
 
 /** The image is not on the board and must not be pulled. */
 export class ImageNeverPullError extends Error {
@@ -66,7 +72,7 @@ export interface ImagePullerOptions {
 }
 
 interface Pull {
-  readonly done: Promise<number>;
+  readonly done: Promise<Pulled>;
   readonly abort: AbortController;
   waiters: number;
 }
@@ -114,22 +120,25 @@ export class ImagePuller {
     const isSuspect = policy !== 'Never' && this.#options.pulls.isSuspect(image);
     const mustPull = policy === 'Always' || isSuspect;
     const here = mustPull ? undefined : await this.#runtime.imageStatus(image);
-    if (here !== undefined && (await this.#runsHere(here))) return { type: 'present' };
+    if (here !== undefined && (await this.#runsHere(here))) {
+      return { type: 'present', imageId: here.id };
+    }
     if (policy === 'Never') {
       throw here === undefined ? new ImageNeverPullError(image) : this.#foreignError(image, here);
     }
     const startMs = this.#clock.monotonicMs();
     wanted.onPulling();
     try {
-      const tookMs = await this.#pull(wanted);
-      return { type: 'pulled', tookMs, waitedMs: this.#clock.monotonicMs() - startMs };
+      const pulled = await this.#pull(wanted);
+      return { type: 'pulled', ...pulled, waitedMs: this.#clock.monotonicMs() - startMs };
     } catch (error) {
       if (wanted.signal.aborted) throw error;
       if (here !== undefined) throw this.#foreignError(image, here, { cause: error });
       const mayCopy = wanted.copyWillDo || (isSuspect && policy !== 'Always');
       const copy = mayCopy ? await this.#runtime.imageStatus(image) : undefined;
       if (copy === undefined || !(await this.#runsHere(copy))) throw error;
-      return { type: 'copy', reason: error instanceof Error ? error.message : String(error) };
+      const reason = error instanceof Error ? error.message : String(error);
+      return { type: 'copy', imageId: copy.id, reason };
     }
   }
 
@@ -144,7 +153,7 @@ export class ImagePuller {
   }
 
   /** Joins a pull of the same image with the same logins that is under way; the last one to leave ends it. */
-  async #pull({ image, logins, signal }: EnsureImage): Promise<number> {
+  async #pull({ image, logins, signal }: EnsureImage): Promise<Pulled> {
     const key = JSON.stringify([image, logins]);
     let pull = this.#pulls.get(key);
     if (pull === undefined || pull.abort.signal.aborted) {
@@ -171,14 +180,16 @@ export class ImagePuller {
     image: string,
     logins: readonly RegistryLogin[],
     signal: AbortSignal,
-  ): Promise<number> {
+  ): Promise<Pulled> {
     const startMs = this.#clock.monotonicMs();
     const refusals = new Set<string>();
     for (const login of logins.length === 0 ? [undefined] : logins) {
       if (signal.aborted) throw new ImagePullError(`pull of ${image} was given up`);
       try {
         const pulled = await this.#options.pulls.pull(image, signal, login);
-        if (await this.#runsHere(pulled)) return this.#clock.monotonicMs() - startMs;
+        if (await this.#runsHere(pulled)) {
+          return { imageId: pulled.id, tookMs: this.#clock.monotonicMs() - startMs };
+        }
         throw this.#foreignError(image, pulled);
       } catch (error) {
         if (!(error instanceof ImagePullError) || error instanceof ForeignImageError) throw error;

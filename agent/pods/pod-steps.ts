@@ -65,6 +65,7 @@ export type StepOutcome =
       readonly container: string;
       readonly attempt: number;
       readonly image: string;
+      readonly imageId: string;
     }
   | {
       readonly type: 'containerFailed';
@@ -198,7 +199,7 @@ async function ensureImage(
       say('Warning', 'Failed', `Failed to pull image "${image}": ${ensured.reason}`);
       say('Normal', 'Pulled', `Using the copy of image "${image}" present on machine`);
     }
-    return { type: 'imageReady', container, attempt: number, image };
+    return { type: 'imageReady', container, attempt: number, image, imageId: ensured.imageId };
   } catch (error) {
     const message = messageOf(error);
     const never = error instanceof ImageNeverPullError;
@@ -258,7 +259,7 @@ async function createContainer(
         attempt: step.attempt,
         specHash: containerHash(container),
         image: spec.image,
-        imageId: '',
+        imageId: step.imageId,
         state: 'created',
       },
     };

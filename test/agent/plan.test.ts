@@ -108,7 +108,11 @@ function noted(containers: readonly Container[], nowMs = 1000, memory = EMPTY_ME
 }
 
 t.test('the plan of a pod, case by case', async (t) => {
-  const imageReady = noteImageReady(EMPTY_MEMORY, 'main', { attempt: 0, image: 'app:1' });
+  const imageReady = noteImageReady(EMPTY_MEMORY, 'main', {
+    attempt: 0,
+    image: 'app:1',
+    imageId: 'i1',
+  });
   const ran = [seen('running')];
   const ended = [seen('exited')];
   // Crashed twice: the second end waits 10 s.
@@ -150,7 +154,7 @@ t.test('the plan of a pod, case by case', async (t) => {
       '',
     ],
     ['a sandbox alone', view(), 'ensureImage main app:1 IfNotPresent 0'],
-    ['its image is there', view({ memory: imageReady }), 'createContainer s1 main 0'],
+    ['its image is there', view({ memory: imageReady }), 'createContainer s1 main 0 i1'],
     ['a created container', view({ containers: [seen('created')] }), 'startContainer c0 main'],
     ['a running container, known or not', view({ containers: ran }), ''],
     [

@@ -1,6 +1,6 @@
 /**
- * Unmodified kubectl on two boards: the current one for what a user does with boards, apps and pods, Debian's 1.20 for the
- * basics; and what bad input is answered. Needs root.
+ * Unmodified kubectl on two boards: the current one and 1.32 for what a user does with boards, apps and pods and for what bad
+ * input is answered, Debian's 1.20 for the basics. Needs root.
  */
 import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
@@ -30,7 +30,6 @@ interface Place {
 }
 
 const newest = findKubectl('current');
-const debian = findKubectl('1.20');
 const skip = labMissing() || ('missing' in newest ? newest.missing : false);
 
 t.setTimeout(600_000);
@@ -41,17 +40,25 @@ t.test('kubectl on two boards', { skip, timeout: 600_000 }, async (t) => {
   t.teardown(() => lab.close());
   await lab.startMaster();
   await Promise.all([lab.startAgent(1), lab.startAgent(2)]);
-  const place = { lab, kubectl: new BoardKubectl(lab.board(1), newest) };
-  await lab.until('two boards are Ready', async () => (await readyBoards(place)).length === 2);
-  t.comment(`kubectl ${newest.version}`);
-  for (const [what, prove] of [...CLAIMS, ...WORKLOAD_CLAIMS])
-    await t.test(what, (t) => prove(t, place));
-  const noDebian = 'missing' in debian ? debian.missing : false;
-  await t.test(`the basics with Debian's kubectl`, { skip: noDebian }, async (t) => {
-    if ('missing' in debian) return;
-    t.comment(`kubectl ${debian.version}`);
-    await basics(t, { lab, kubectl: new BoardKubectl(lab.board(1), debian) });
-  });
+  const first = { lab, kubectl: new BoardKubectl(lab.board(1), newest) };
+  await lab.until('two boards are Ready', async () => (await readyBoards(first)).length === 2);
+  const everything = async (t: Test, place: Place): Promise<void> => {
+    for (const [what, prove] of [...CLAIMS, ...WORKLOAD_CLAIMS])
+      await t.test(what, (t) => prove(t, place));
+  };
+  for (const [version, prove] of [
+    ['current', everything],
+    ['1.32', everything],
+    ['1.20', basics],
+  ] as const) {
+    const found = findKubectl(version);
+    const missing = 'missing' in found ? found.missing : false;
+    await t.test(`kubectl ${version}`, { skip: missing }, async (t) => {
+      if ('missing' in found) return;
+      t.comment(found.version);
+      await prove(t, { lab, kubectl: new BoardKubectl(lab.board(1), found) });
+    });
+  }
 });
 
 const CLAIMS: ReadonlyArray<readonly [string, (t: Test, place: Place) => Promise<void>]> = [

@@ -1,5 +1,5 @@
 /**
- * Streams into pods with unmodified kubectl on two boards, the current one (WebSockets) and Debian's 1.20 (SPDY): exec,
+ * Streams into pods with unmodified kubectl on two boards, the current one and 1.32 (WebSockets), and Debian's 1.20 (SPDY): exec,
  * attach, cp and port-forward, through master, board and podman. Needs root.
  */
 import { createHash, randomFillSync } from 'node:crypto';
@@ -19,7 +19,6 @@ interface Place {
 }
 
 const current = findKubectl('current');
-const debian = findKubectl('1.20');
 const skip = labMissing() || ('missing' in current ? current.missing : false);
 const SEQUENCE = 'n=0; while [ $n -lt 50000 ]; do n=$((n+1)); echo $n; done';
 const BIG_BYTES = 100 * 1024 * 1024;
@@ -37,18 +36,16 @@ t.test('streams into pods of two boards', { skip, timeout: 600_000 }, async (t) 
     /^board2 +Ready/m.test(await kubectl.ok('get', 'nodes')),
   );
   await makePods(kubectl);
-  await t.test(`kubectl ${current.version}`, async (t) => {
-    for (const [what, prove] of CLAIMS) {
-      await t.test(what, (t) => prove(t, { lab, kubectl, binary: current }));
-    }
-  });
-  const noDebian = 'missing' in debian ? debian.missing : false;
-  await t.test(`Debian's kubectl`, { skip: noDebian }, async (t) => {
-    if ('missing' in debian) return;
-    t.comment(`kubectl ${debian.version}`);
-    const place = { lab, kubectl: new BoardKubectl(lab.board(1), debian), binary: debian };
-    for (const [what, prove] of CLAIMS) await t.test(what, (t) => prove(t, place));
-  });
+  for (const version of ['current', '1.32', '1.20'] as const) {
+    const binary = findKubectl(version);
+    const missing = 'missing' in binary ? binary.missing : false;
+    await t.test(`kubectl ${version}`, { skip: missing }, async (t) => {
+      if ('missing' in binary) return;
+      t.comment(binary.version);
+      const place = { lab, kubectl: new BoardKubectl(lab.board(1), binary), binary };
+      for (const [what, prove] of CLAIMS) await t.test(what, (t) => prove(t, place));
+    });
+  }
 });
 
 const CLAIMS: ReadonlyArray<readonly [string, (t: Test, place: Place) => Promise<void>]> = [

@@ -63,7 +63,8 @@ export class BoardKubectl {
 
   /** Applies manifests; resolves with what it printed, warnings included. */
   async apply(...manifests: readonly object[]): Promise<string> {
-    const input = manifests.map((one) => JSON.stringify(one)).join('\n---\n');
+    // As a list: kubectl 1.32 sometimes cannot read JSON documents with "---" between them.
+    const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: manifests });
     const { code, stdout, stderr } = await this.run(['apply', '-f', '-'], input);
     if (code !== 0) throw new Error(`kubectl apply: exit code ${code}: ${stderr}`);
     return stdout + stderr;
