@@ -4,7 +4,7 @@
 import type { Clock } from '../protocol/clock.ts';
 import type { LogsRequest } from '../protocol/messages.ts';
 import { badRequest } from '../protocol/status.ts';
-import type { StreamPod } from './pod-streams.ts';
+import { type StreamPod, statusOf } from './pod-streams.ts';
 import { findContainer } from './pods/pod-steps.ts';
 import type { Container, LogOptions, Runtime } from './runtime/runtime.ts';
 
@@ -26,12 +26,8 @@ function currentOf(worker: StreamPod, request: LogsRequest): Container {
   if (findContainer(worker.pod, request.container) === undefined) {
     throw badRequest(`container ${request.container} is not valid for pod ${name}`);
   }
-  const statuses = [
-    ...(worker.status?.containerStatuses ?? []),
-    ...(worker.status?.initContainerStatuses ?? []),
-  ];
-  const status = statuses.find((one) => one.name === request.container);
-  const reason = status?.state?.waiting?.reason ?? 'ContainerCreating';
+  const reason =
+    statusOf(worker.status, request.container)?.state?.waiting?.reason ?? 'ContainerCreating';
   throw badRequest(
     `container "${request.container}" in pod "${name}" is waiting to start: ${reason}`,
   );

@@ -3,10 +3,12 @@
  * Only of pods that this board has; errors are in Kubernetes' words where it has some.
  */
 import type { Clock } from '../protocol/clock.ts';
+import type { ContainerStatus, PodStatus } from '../protocol/kinds/types.ts';
 import type { AttachRequest, ExecRequest, StreamRequest } from '../protocol/messages.ts';
 import { ApiError, badRequest } from '../protocol/status.ts';
 import type { ServedStream } from './link/stream-pump.ts';
 import { openLogs } from './pod-logs.ts';
+import { findContainer } from './pods/pod-steps.ts';
 import type { PodWorker } from './pods/pod-worker.ts';
 import { openPort } from './port-forward.ts';
 import type { Container, ExecSession, Runtime } from './runtime/runtime.ts';
@@ -60,9 +62,7 @@ function openProcess(
   if (request.type === 'exec') {
     return runtime.exec(id, { command: request.command, stdin, stdout, stderr, tty });
   }
-  const { spec } = worker.pod;
-  const all = [...spec.containers, ...(spec.initContainers ?? [])];
-  const made = all.find(({ name }) => name === request.container);
+  const made = findContainer(worker.pod, request.container);
   if (stdin && made?.stdin !== true) {
     throw badRequest(
       `container "${request.container}" of pod "${worker.pod.name}" has no stdin: set "stdin: true"`,
@@ -81,11 +81,17 @@ function runningContainer({ pod, containers, status }: StreamPod, name: string):
   const own = containers.filter((container) => container.name === name);
   const running = own.find(({ state }) => state === 'running');
   if (running !== undefined) return running;
-  const statuses = [...(status?.containerStatuses ?? []), ...(status?.initContainerStatuses ?? [])];
-  const state = statuses.find((one) => one.name === name)?.state;
+  const state = statusOf(status, name)?.state;
   const reason = state?.waiting?.reason ?? state?.terminated?.reason;
   const why = reason === undefined ? '' : `: ${reason}`;
   throw badRequest(`container "${name}" of pod "${pod.name}" is not running${why}`);
+}
+
+/** What the pod's status says of one of its containers. */
+export function statusOf(status: PodStatus | undefined, name: string): ContainerStatus | undefined {
+  const { containerStatuses, initContainerStatuses, ephemeralContainerStatuses } = status ?? {};
+  const lists = [containerStatuses, initContainerStatuses, ephemeralContainerStatuses];
+  return lists.flatMap((list) => list ?? []).find((one) => one.name === name);
 }
 
 /** Never what somebody else wrote: the address is the one that this board gave the pod. */

@@ -2,7 +2,13 @@
  * A pod as the board works with it: identity and spec taken out of the API object once, so that the code
  * behind never asks whether a name is there. Pure.
  */
-import type { Container, ObjectMeta, Pod, PodSpec } from '../../protocol/kinds/types.ts';
+import type {
+  Container,
+  EphemeralContainer,
+  ObjectMeta,
+  Pod,
+  PodSpec,
+} from '../../protocol/kinds/types.ts';
 import type { DesiredClaim } from '../../protocol/messages.ts';
 
 export interface BoardPod {
@@ -43,6 +49,12 @@ export function podKey(pod: { readonly namespace: string; readonly name: string 
 export function containerHash(container: Container): string {
   const text = `${container.name}\0${container.image ?? ''}`;
   return `${fnv1a(text, 0x811c9dc5)}${fnv1a(text, 0x01234567)}`;
+}
+
+/** All that a pod may run: its containers, those that come before them, and those added to debug it. */
+export function allContainers(spec: PodSpec): (Container & Partial<EphemeralContainer>)[] {
+  const { containers, initContainers = [], ephemeralContainers = [] } = spec;
+  return [...containers, ...initContainers, ...ephemeralContainers];
 }
 
 /** Seconds between SIGTERM and SIGKILL for a pod that goes (core/v1: default 30). */

@@ -27,6 +27,8 @@ export interface ContainerSpecInput {
   readonly directories: PodDirectories;
   /** The user of the image, looked up only for runAsNonRoot. */
   readonly imageUser?: string;
+  /** The container whose processes this one is to see, by the engine's id. */
+  readonly targetId?: string;
 }
 
 /** Where a container's attempt finds its termination message file on the board. */
@@ -36,7 +38,7 @@ export function terminationFile({ data }: PodDirectories, name: string, attempt:
 
 /** Throws ConfigError in Kubernetes' words. */
 export function containerSpec(input: ContainerSpecInput): ContainerSpec {
-  const { pod, container, attempt } = input;
+  const { pod, container, attempt, targetId } = input;
   const env = environment(pod, container, input.configs, input.facts);
   const expanded = (list: readonly string[] | undefined) =>
     (list ?? []).map((item) => expand(item, env));
@@ -54,6 +56,8 @@ export function containerSpec(input: ContainerSpecInput): ContainerSpec {
     mounts: mounts(input, env),
     resources: resources(container),
     security: security(pod, container, input.imageUser),
+    ...(targetId === undefined ? {} : { processes: { of: targetId } }),
+    ...sharedNamespaces(pod.spec),
     stdin: container.stdin ?? false,
     tty: container.tty ?? false,
   };
@@ -91,12 +95,21 @@ export function sandboxSpec(
       ? {}
       : { fullName: `${hostname}.${subdomain}.${pod.namespace}.svc.${resolver.cluster.domain}` }),
     hostNetwork,
-    ...(pod.spec.shareProcessNamespace === true ? { shareProcessNamespace: true } : {}),
+    ...sharedNamespaces(pod.spec),
     dns: podDns(pod, resolver),
     hostAliases: (pod.spec.hostAliases ?? []).map(({ ip: address, hostnames }) => ({
       ip: address,
       hostnames: hostnames ?? [],
     })),
+  };
+}
+
+/** Of the pod as a whole. Kubernetes: a debugging container's target counts only in a pod that shares no processes. */
+function sharedNamespaces(spec: PodSpec): Pick<SandboxSpec, 'processes' | 'boardIpc'> {
+  return {
+    ...(spec.shareProcessNamespace === true ? { processes: 'pod' } : {}),
+    ...(spec.hostPID === true ? { processes: 'board' } : {}),
+    ...(spec.hostIPC === true ? { boardIpc: true } : {}),
   };
 }
 

@@ -1,7 +1,8 @@
 /**
  * What an agent remembers about a pod beside what the engine shows: back-offs, failed pulls, the last end
  * of each container. Immutable; every function returns a new memory. None of it is needed to adopt a pod
- * after a restart of the agent: a lost memory only means that a wait starts over.
+ * after a restart of the agent: a lost memory only means that a wait starts over. (Which ephemeral containers were
+ * made is in state/pod-records.ts as well.)
  */
 import type { ContainerStateTerminated } from '../../protocol/kinds/types.ts';
 import type { Container } from '../runtime/runtime.ts';
@@ -62,6 +63,12 @@ export interface PodMemory {
 }
 
 export const EMPTY_MEMORY: PodMemory = { containers: new Map(), sandboxFailure: undefined };
+
+/** Of a pod whose ephemeral containers of these names were made before: they are not made again. */
+export function memoryOf(made: readonly string[]): PodMemory {
+  const known = made.map((name) => [name, { ...EMPTY_CONTAINER, attempt: 0 }] as const);
+  return { ...EMPTY_MEMORY, containers: new Map(known) };
+}
 
 const EMPTY_CONTAINER: ContainerMemory = {
   running: undefined,

@@ -7,11 +7,12 @@
  * - Init containers run one after the other, each to success; then the containers of the pod run together.
  * - A container that ended is started anew in the same sandbox, as a new attempt, after its back-off.
  * - A sandbox that died took the pod's address with it: it is removed and made anew, with the same IP.
+ * - A container that was added to debug the pod (ephemeral) runs once, whatever the others do, and holds nothing up.
  * - A pod that goes: containers are stopped together, then the sandbox is removed, then the pod is gone.
  *
  * The steps of one plan do not depend on each other; after each the caller plans again.
  */
-import type { Container as KubeContainer } from '../../protocol/kinds/types.ts';
+import type { EphemeralContainer, Container as KubeContainer } from '../../protocol/kinds/types.ts';
 import type { Container, Sandbox } from '../runtime/runtime.ts';
 import { type BoardPod, containerHash, isSidecar } from './board-pod.ts';
 import { containerMemory, newestContainers, type PodMemory } from './memory.ts';
@@ -64,6 +65,8 @@ export type PodStep =
       readonly container: string;
       readonly attempt: number;
       readonly imageId: string;
+      /** The container whose processes it is to see, by the engine's id. */
+      readonly targetId?: string;
     }
   | { readonly type: 'startContainer'; readonly id: string; readonly container: string }
   | {
@@ -159,9 +162,12 @@ function planContainers(view: PodView, sandbox: Sandbox): PodPlan {
   const init = pendingInit(view);
   const inits = spec.initContainers ?? [];
   const started = init === undefined ? inits : inits.slice(0, inits.indexOf(init));
-  const plans = started
-    .filter(isSidecar)
-    .map((container) => planContainer(view, sandbox, container, 'Always'));
+  const plans = [
+    ...(spec.ephemeralContainers ?? []).map((one) => planEphemeral(view, sandbox, one)),
+    ...started
+      .filter(isSidecar)
+      .map((container) => planContainer(view, sandbox, container, 'Always')),
+  ];
   if (init !== undefined) {
     // An init container must succeed: Always means the same as OnFailure for it.
     const initPolicy = isSidecar(init) ? 'Always' : policy === 'Never' ? 'Never' : 'OnFailure';
@@ -175,6 +181,26 @@ function planContainers(view: PodView, sandbox: Sandbox): PodPlan {
     }
   }
   return merge(plans);
+}
+
+/** Once it was made it is never made again, however it ended, and whether or not the engine still has it. */
+function planEphemeral(view: PodView, sandbox: Sandbox, container: EphemeralContainer): PodPlan {
+  const { name, targetContainerName = '' } = container;
+  const made = newestContainers(view.containers).get(name);
+  if (made !== undefined) {
+    const isNew = made.state === 'created' && exitCodeOf(view, made) === undefined;
+    return isNew ? steps([{ type: 'startContainer', id: made.id, container: name }]) : NOTHING;
+  }
+  if (containerMemory(view.memory, name).attempt !== undefined) return NOTHING;
+  const target = view.containers.find(
+    (one) => one.name === targetContainerName && one.state === 'running',
+  );
+  const plan = planNew(view, sandbox, container);
+  if (target === undefined) return plan;
+  const targeted = plan.steps.map((step) =>
+    step.type === 'createContainer' ? { ...step, targetId: target.id } : step,
+  );
+  return { ...plan, steps: targeted };
 }
 
 function planContainer(

@@ -38,10 +38,11 @@ export const PULL_ERROR_SHOWN_MS = 2000;
 export function podStatus(view: PodView, context: StatusContext): PodStatus {
   const { spec } = view.pod;
   const newest = newestContainers(view.containers);
-  const describe = (container: KubeContainer, init: boolean) =>
-    containerStatus(view, context, { container, newest: newest.get(container.name), init });
-  const inits = (spec.initContainers ?? []).map((container) => describe(container, true));
-  const mains = spec.containers.map((container) => describe(container, false));
+  const describe = (container: KubeContainer, kind: ContainerKind) =>
+    containerStatus(view, context, { container, newest: newest.get(container.name), kind });
+  const inits = (spec.initContainers ?? []).map((container) => describe(container, 'init'));
+  const mains = spec.containers.map((container) => describe(container, 'main'));
+  const added = (spec.ephemeralContainers ?? []).map((one) => describe(one, 'ephemeral'));
   const sidecars = inits.filter(({ name }) =>
     spec.initContainers?.some((container) => container.name === name && isSidecar(container)),
   );
@@ -58,6 +59,7 @@ export function podStatus(view: PodView, context: StatusContext): PodStatus {
     startTime: rfc3339(context.startTimeMs),
     ...(inits.length === 0 ? {} : { initContainerStatuses: inits }),
     containerStatuses: mains,
+    ...(added.length === 0 ? {} : { ephemeralContainerStatuses: added }),
     qosClass: qosClass(spec),
   };
 }
@@ -184,27 +186,30 @@ function latestStart(statuses: readonly ContainerStatus[]): string | undefined {
   return starts.sort().at(-1);
 }
 
+type ContainerKind = 'init' | 'main' | 'ephemeral';
+
+/** A container of the pod, what the engine has of it, and where in the pod's spec it stands. */
+interface Described {
+  readonly container: KubeContainer;
+  readonly newest: Container | undefined;
+  readonly kind: ContainerKind;
+}
+
 function containerStatus(
   view: PodView,
   context: StatusContext,
-  {
-    container,
-    newest,
-    init,
-  }: {
-    container: KubeContainer;
-    newest: Container | undefined;
-    init: boolean;
-  },
+  described: Described,
 ): ContainerStatus {
+  const { container, newest, kind } = described;
   const { name } = container;
   const known = containerMemory(view.memory, name);
-  const state = containerState(view, context, { container, newest, init });
+  const state = containerState(view, context, described);
   const lastState = lastTerminated(view, context, newest, state);
   const running = newest?.state === 'running';
-  const completes = init && !isSidecar(container);
+  const completes = kind === 'init' && !isSidecar(container);
   const completed = newest?.state === 'exited' && newest.exitCode === 0;
-  const ready = completes ? completed : running && isReady(view.health, container, newest.id);
+  const isUp = kind !== 'ephemeral' && running && isReady(view.health, container, newest.id);
+  const ready = completes ? completed : isUp;
   const started = running && (completes || isStarted(view.health, container, newest.id));
   const id = newest?.id ?? known.lastTerminated?.containerID;
   return {
@@ -216,22 +221,15 @@ function containerStatus(
     image: newest?.image ?? container.image ?? '',
     imageID: newest?.imageId ?? '',
     ...(id === undefined ? {} : { containerID: `${context.runtimeScheme}://${id}` }),
-    started,
+    // Kubernetes says nothing of the kind about one that was added to debug.
+    ...(kind === 'ephemeral' ? {} : { started }),
   };
 }
 
 function containerState(
   view: PodView,
   context: StatusContext,
-  {
-    container,
-    newest,
-    init,
-  }: {
-    container: KubeContainer;
-    newest: Container | undefined;
-    init: boolean;
-  },
+  { container, newest, kind }: Described,
 ): ContainerState {
   const { name } = container;
   if (newest?.state === 'running' && hasHooked(view, newest)) {
@@ -247,7 +245,7 @@ function containerState(
     const ended = known.ended;
     const waits =
       !going &&
-      willRestart(view, container, exitCode, init) &&
+      willRestart(view, container, exitCode, kind) &&
       ended?.id === newest.id &&
       ended.backoff.delayMs > 0;
     return waits
@@ -255,13 +253,24 @@ function containerState(
       : { terminated: endOf(context, newest, known.lastTerminated) };
   }
   // The containers of a pod that goes are removed before it is reported for the last time.
-  if (going && known.lastTerminated !== undefined) {
+  const isOver = going || (kind === 'ephemeral' && newest === undefined);
+  if (isOver && known.lastTerminated !== undefined) {
     const id = known.lastTerminated.containerID ?? '';
     const containerID = `${context.runtimeScheme}://${id}`;
     return { terminated: { ...known.lastTerminated, containerID } };
   }
+  if (kind === 'ephemeral' && newest === undefined && known.attempt !== undefined) {
+    return { terminated: LOST };
+  }
   return { waiting: { reason: notMadeYet(view) } };
 }
+
+/** Kubernetes' words for a container that ran and that the engine knows no more: it went with its sandbox. */
+const LOST: ContainerStateTerminated = {
+  exitCode: 137,
+  reason: 'ContainerStatusUnknown',
+  message: 'The container could not be located when the pod was restarted',
+};
 
 /** Kubernetes shows a container as running only when its postStart hook has run. */
 function hasHooked({ health }: PodView, { name, id }: Container): boolean {
@@ -279,11 +288,12 @@ function willRestart(
   view: PodView,
   container: KubeContainer,
   exitCode: number,
-  init: boolean,
+  kind: ContainerKind,
 ): boolean {
+  if (kind === 'ephemeral') return false;
   if (isSidecar(container)) return true;
   const policy = view.pod.spec.restartPolicy ?? 'Always';
-  if (policy === 'Always' && !init) return true;
+  if (policy === 'Always' && kind === 'main') return true;
   const { ended, failedId } = containerMemory(view.memory, container.name);
   const failed = exitCode !== 0 || (failedId !== undefined && failedId === ended?.id);
   return policy !== 'Never' && failed;

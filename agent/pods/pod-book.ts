@@ -5,8 +5,8 @@
 import type { Clock } from '../../protocol/clock.ts';
 import { type Backoff, growBackoff } from '../plan/backoff.ts';
 import {
-  EMPTY_MEMORY,
   forgetConfigFailures,
+  memoryOf,
   noteFailed,
   noteFailure,
   noteImageReady,
@@ -27,16 +27,18 @@ export class PodBook {
   readonly #clock: Clock;
   #sandboxes: readonly Sandbox[] = [];
   #containers: readonly Container[] = [];
-  #memory: PodMemory = EMPTY_MEMORY;
+  #memory: PodMemory;
   /** Steps that are done, whose result only the next listing shows. */
   readonly #awaitingList = new Set<string>();
   readonly #retries = new Map<string, Backoff>();
   /** Of containers that have ended, by id. */
   readonly #messages = new Map<string, string>();
 
-  constructor(limits: PlanLimits, clock: Clock) {
+  /** `made`: the ephemeral containers that were made before. */
+  constructor(limits: PlanLimits, clock: Clock, made: readonly string[] = []) {
     this.#limits = limits;
     this.#clock = clock;
+    this.#memory = memoryOf(made);
   }
 
   get sandboxes(): readonly Sandbox[] {

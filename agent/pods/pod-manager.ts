@@ -15,7 +15,7 @@ import { fullImageName } from '../../protocol/image-name.ts';
 import { unmountMemory } from '../host/memory-mount.ts';
 import { readDiskSpace } from '../host/metrics.ts';
 import type { BackoffLimits } from '../plan/backoff.ts';
-import { type BoardPod, podKey, stopGraceSeconds } from '../plan/board-pod.ts';
+import { allContainers, type BoardPod, podKey, stopGraceSeconds } from '../plan/board-pod.ts';
 import type { ImagesInUse } from '../plan/image-garbage.ts';
 import type { PlanLimits } from '../plan/memory.ts';
 import type { PodDirectories } from '../plan/volume-plan.ts';
@@ -207,10 +207,9 @@ export class PodManager {
     const workers = [...this.#workers.values()];
     const containers = workers.flatMap((worker) => worker.containers);
     const { pods } = this.#options.desired();
-    const specs = [...workers.map(({ pod }) => pod), ...pods.values()].flatMap(({ spec }) => [
-      ...(spec.initContainers ?? []),
-      ...spec.containers,
-    ]);
+    const specs = [...workers.map(({ pod }) => pod), ...pods.values()].flatMap(({ spec }) =>
+      allContainers(spec),
+    );
     const names = [...this.#options.pinnedImages, ...specs.map(({ image = '' }) => image)];
     return {
       ids: new Set(containers.map(({ imageId }) => imageId)),

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../protocol/clock.ts';
 import type { Container as KubeContainer } from '../../protocol/kinds/types.ts';
-import { type BoardPod, containerHash, podKey } from '../plan/board-pod.ts';
+import { allContainers, type BoardPod, containerHash, podKey } from '../plan/board-pod.ts';
 import {
   type BoardResolver,
   containerSpec,
@@ -228,6 +228,7 @@ async function createContainer(
     return { type: 'failed', message: `${podKey(pod)} has no container ${step.container}` };
   }
   try {
+    checkTarget(pod, container.targetContainerName, step.targetId);
     const facts = { ...context.facts, podIp: context.podIp ?? context.facts.hostIp };
     const { configs, directories } = context;
     const volumes = planVolumes(pod, { configs, facts, directories });
@@ -245,6 +246,7 @@ async function createContainer(
       volumes,
       directories,
       ...(image?.user === undefined ? {} : { imageUser: image.user }),
+      ...(step.targetId === undefined ? {} : { targetId: step.targetId }),
     });
     const id = await context.engineSlots.run(() => runtime.createContainer(step.sandboxId, spec));
     tell(context, container.name, 'Normal', 'Created', {
@@ -266,6 +268,12 @@ async function createContainer(
   } catch (error) {
     return createFailed(error, container.name, context);
   }
+}
+
+/** Kubernetes: it waits until the container that it is to look into runs. Throws ConfigError. */
+function checkTarget({ spec }: BoardPod, name = '', id: string | undefined): void {
+  const matters = name !== '' && spec.hostPID !== true && spec.shareProcessNamespace !== true;
+  if (matters && id === undefined) throw new ConfigError(`unable to find target container ${name}`);
 }
 
 function createFailed(error: unknown, container: string, context: StepContext): StepOutcome {
@@ -321,9 +329,11 @@ function killWords(container: string, why: StopReason): string {
   }
 }
 
-export function findContainer(pod: BoardPod, name: string): KubeContainer | undefined {
-  const all = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
-  return all.find((container) => container.name === name);
+export function findContainer(
+  pod: BoardPod,
+  name: string,
+): (KubeContainer & { readonly targetContainerName?: string }) | undefined {
+  return allContainers(pod.spec).find((container) => container.name === name);
 }
 
 async function attempt(job: () => Promise<void>, done: StepOutcome): Promise<StepOutcome> {

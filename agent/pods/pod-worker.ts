@@ -10,7 +10,7 @@ import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
 import type { PodStatus } from '../../protocol/kinds/types.ts';
 import type { BoardPod } from '../plan/board-pod.ts';
-import { podKey } from '../plan/board-pod.ts';
+import { allContainers, podKey } from '../plan/board-pod.ts';
 import type { BoardResolver } from '../plan/container-spec.ts';
 import type { ConfigLookup, PodFacts } from '../plan/environment.ts';
 import type { PlanLimits } from '../plan/memory.ts';
@@ -101,14 +101,15 @@ export class PodWorker {
   constructor(host: WorkerHost, pod: BoardPod, ranBefore: boolean) {
     this.#host = host;
     this.#pod = pod;
-    this.#book = new PodBook(host.limits, host.clock);
     const { runtime, clock, notes, emit } = host;
     this.#prober = new Prober({ runtime, clock, notes, emit, onChange: () => this.#schedule() });
     this.#ranBefore = ranBefore;
-    this.#verdict = host.records.get(pod.uid)?.verdict;
+    const record = host.records.get(pod.uid);
+    this.#book = new PodBook(host.limits, host.clock, record?.made);
+    this.#verdict = record?.verdict;
     const hasDeadline = pod.spec.activeDeadlineSeconds !== undefined;
     this.#bornMs = clock.monotonicMs() - (hasDeadline ? notes.podAgeMs(pod.uid) : 0);
-    this.#startTimeMs = host.records.get(pod.uid)?.startTimeMs ?? host.clock.wallMs();
+    this.#startTimeMs = record?.startTimeMs ?? host.clock.wallMs();
   }
 
   get pod(): BoardPod {
@@ -208,6 +209,7 @@ export class PodWorker {
       this.#book.podIp ?? this.#host.facts().hostIp,
     );
     for (const ended of this.#book.unread) void this.#readMessage(ended);
+    this.#rememberMade();
     const deadlineAtMs = this.#checkDeadline();
     const view = this.#view();
     const plan = planPod(view);
@@ -223,6 +225,13 @@ export class PodWorker {
     }
     this.#updateStatus(view);
     this.#wakeAt([...wakeUps, ...this.#book.statusChangesAtMs(view.nowMs)]);
+  }
+
+  #rememberMade(): void {
+    const { uid, spec } = this.#pod;
+    const names = new Set((spec.ephemeralContainers ?? []).map(({ name }) => name));
+    const made = this.#book.containers.map(({ name }) => name).filter((name) => names.has(name));
+    this.#host.records.noteMade(uid, made, this.#startTimeMs);
   }
 
   #wakeAt(wakeUps: readonly number[]): void {
@@ -324,8 +333,7 @@ export class PodWorker {
     this.#reading.add(ended.id);
     const spec = findContainer(this.#pod, ended.name) ?? { name: ended.name };
     const directories = this.#host.directories(this.#pod.uid);
-    const { containers, initContainers = [] } = this.#pod.spec;
-    const count = containers.length + initContainers.length;
+    const count = allContainers(this.#pod.spec).length;
     const whole = { spec, ended, directories, containers: count };
     const message = await readTermination(whole, this.#host.runtime);
     this.#reading.delete(ended.id);

@@ -245,11 +245,10 @@ export class CriRuntime implements Runtime {
     if (sandbox === undefined) throw new RuntimeError(`the pod sandbox ${sandboxId} is gone`);
     const place = this.#place();
     const hostsPath = this.#hosts.find(sandbox.podUid);
-    const privileged = spec.security.privileged ?? false;
     const { containerId } = await this.#call(CRI.createContainer, {
       podSandboxId: sandboxId,
       config: containerConfig(spec, { ...place, sandbox, hostsPath }),
-      sandboxConfig: sandboxConfigAgain(sandbox, privileged, place),
+      sandboxConfig: sandboxConfigAgain(sandbox, spec, place),
     });
     this.#containers.set(containerId, { podUid: sandbox.podUid });
     return containerId;

@@ -43,7 +43,6 @@ import {
   type Runtime,
   RuntimeError,
   type RuntimeEvent,
-  refuseSharedProcesses,
   type Sandbox,
   type SandboxSpec,
   type StreamOptions,
@@ -148,7 +147,6 @@ export class DockerRuntime implements Runtime {
   }
 
   async runSandbox(spec: SandboxSpec): Promise<Sandbox> {
-    refuseSharedProcesses(spec);
     const { podUid, podName, podNamespace } = spec;
     // What a crash left half-made goes first; its name and address would still be taken.
     for (const { id, podUid: uid } of await this.listSandboxes()) {

@@ -50,10 +50,7 @@ export function podBody(spec: SandboxSpec): Record<string, unknown> {
     },
     infra_image: PAUSE_IMAGE,
     infra_command: [PAUSE_COMMAND],
-    shared_namespaces: [
-      ...['net', 'ipc', 'uts'],
-      ...(spec.shareProcessNamespace === true ? ['pid'] : []),
-    ],
+    shared_namespaces: [...['net', 'ipc', 'uts'], ...(spec.processes === 'pod' ? ['pid'] : [])],
     ...networkOf(spec),
     // Absent lists mean "as the board has it", which is dnsPolicy Default.
     ...(spec.dns.servers.length === 0 ? {} : { dns_server: spec.dns.servers }),
@@ -99,6 +96,8 @@ export interface ContainerPlace {
   /** The pod's hosts file on the board; undefined leaves /etc/hosts to podman. */
   readonly hostsPath: string | undefined;
   readonly logBytesMax: number;
+  /** Of the container whose processes this one sees, if it is one: its process on the board. */
+  readonly targetPid?: number;
 }
 
 /** Body of `POST /libpod/containers/create`. */
@@ -132,6 +131,7 @@ export function containerBody(spec: ContainerSpec, place: ContainerPlace): Recor
       destination: containerPath,
       options: ['rbind', 'rprivate', readOnly ? 'ro' : 'rw'],
     })),
+    ...namespacesOf(spec, place),
     resource_limits: resourcesOf(spec),
     ...securityOf(spec),
     stdin: spec.stdin,
@@ -144,6 +144,19 @@ export function containerBody(spec: ContainerSpec, place: ContainerPlace): Recor
     // podman would treat a program named init or systemd in a way of its own.
     systemd: 'false',
     image_volume_mode: 'anonymous',
+  };
+}
+
+/** What differs from the pod's. A target by its path: named by id, podman would not let it be removed before this one. */
+function namespacesOf(
+  { processes, boardIpc }: ContainerSpec,
+  { targetPid }: ContainerPlace,
+): Record<string, unknown> {
+  const target = { nsmode: 'path', value: `/proc/${targetPid}/ns/pid` };
+  return {
+    ...(processes === 'board' ? { pidns: { nsmode: 'host' } } : {}),
+    ...(targetPid === undefined ? {} : { pidns: target }),
+    ...(boardIpc === true ? { ipcns: { nsmode: 'host' } } : {}),
   };
 }
 

@@ -30,6 +30,7 @@ import { type ExitFacts, readContainer, readEvent, readExit, readSandbox } from 
 import { OWN_SOCKET, PodmanService, SYSTEM_SOCKET } from './podman-service.ts';
 import { containerBody, podBody, podName } from './podman-spec.ts';
 import { PodmanStats } from './podman-stats.ts';
+import { targetOf } from './podman-target.ts';
 import { signalProcess } from './process-signal.ts';
 import {
   type Container,
@@ -113,7 +114,7 @@ export class PodmanRuntime implements Runtime {
     this.#hosts = new PodFiles(`${runroot ?? '/run/pier'}/hosts`);
     this.#logBytesMax = options.logBytesMax ?? LOG_BYTES_MAX;
     this.#ociExec = new OciExec({
-      inspect: (id) => this.#unless404('GET', `/containers/${id}/json`),
+      inspect: (id) => this.#inspect(id),
       readText,
       pidDir: `${runroot ?? '/run/pier'}/exec`,
     });
@@ -181,14 +182,8 @@ export class PodmanRuntime implements Runtime {
       await this.removeSandbox(id);
       throw error;
     }
-    const sandbox: Sandbox = {
-      id,
-      podUid: spec.podUid,
-      podName: spec.podName,
-      podNamespace: spec.podNamespace,
-      ip: spec.ip,
-      ready: true,
-    };
+    const { podUid, podNamespace, ip } = spec;
+    const sandbox = { id, podUid, podName: spec.podName, podNamespace, ip, ready: true };
     this.#sandboxes.set(id, sandbox);
     return sandbox;
   }
@@ -208,6 +203,7 @@ export class PodmanRuntime implements Runtime {
       sandbox,
       hostsPath: this.#hosts.find(sandbox.podUid),
       logBytesMax: this.#logBytesMax,
+      ...(await targetOf(spec, (one) => this.#inspect(one))),
     });
     const created = asObject(await this.#call('POST', '/containers/create', { body }));
     const id = asText(created.Id);
@@ -319,7 +315,7 @@ export class PodmanRuntime implements Runtime {
   async #deadOf(containers: unknown): Promise<ReadonlySet<string>> {
     if (!this.#service.sharesProcesses) return new Set();
     return findDead(readText, containers, async (id) =>
-      asObject(asObject(await this.#unless404('GET', `/containers/${id}/json`)).State),
+      asObject(asObject(await this.#inspect(id)).State),
     );
   }
 
@@ -327,12 +323,16 @@ export class PodmanRuntime implements Runtime {
     if (container.state !== 'exited') return container;
     let facts = this.#exits.get(container.id);
     if (facts === undefined) {
-      const inspected = await this.#unless404('GET', `/containers/${container.id}/json`);
+      const inspected = await this.#inspect(container.id);
       if (inspected === undefined) return container;
       facts = readExit(inspected);
       this.#exits.set(container.id, facts);
     }
     return { ...container, ...facts };
+  }
+
+  #inspect(id: string): Promise<unknown> {
+    return this.#unless404('GET', `/containers/${id}/json`);
   }
 
   /** By id or by name. */

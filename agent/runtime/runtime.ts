@@ -31,8 +31,10 @@ export interface SandboxSpec {
   /** With subdomain and cluster domain; for the pod's own hosts file. */
   readonly fullName?: string;
   readonly hostNetwork: boolean;
-  /** Its containers see each other's processes; absent: they do not. */
-  readonly shareProcessNamespace?: boolean;
+  /** Whose processes its containers see: each other's, or the board's; absent: each its own. */
+  readonly processes?: 'pod' | 'board';
+  /** Its containers see the board's semaphores, queues and shared memory instead of the pod's own. */
+  readonly boardIpc?: boolean;
   readonly dns: {
     readonly servers: readonly string[];
     readonly searches: readonly string[];
@@ -88,6 +90,10 @@ export interface ContainerSpec {
     /** Absent: the engine's default profile. */
     readonly seccomp?: 'unconfined';
   };
+  /** As its sandbox has it, or those of one container of the sandbox, which runs, by id. */
+  readonly processes?: SandboxSpec['processes'] | { readonly of: string };
+  /** As its sandbox has it. */
+  readonly boardIpc?: boolean;
   readonly stdin: boolean;
   readonly tty: boolean;
 }
@@ -214,12 +220,6 @@ export class RuntimeError extends Error {
     super(message, options);
     this.name = 'RuntimeError';
   }
-}
-
-/** For engines through which it is not done yet. Throws RuntimeError. */
-export function refuseSharedProcesses(spec: SandboxSpec): void {
-  if (spec.shareProcessNamespace !== true) return;
-  throw new RuntimeError('shareProcessNamespace works on boards with podman only so far');
 }
 
 export interface Runtime {

@@ -14,6 +14,8 @@ export interface PodRecord {
   readonly startTimeMs: number;
   /** The board has ended the pod; it must not run again, whatever happens to this board. */
   readonly verdict?: PodVerdict;
+  /** Names of ephemeral containers that were made: none runs a second time, also not after a reboot. */
+  readonly made?: readonly string[];
 }
 
 const FILE = 'pod-records';
@@ -84,6 +86,15 @@ export class PodRecords {
     this.#save();
   }
 
+  /** These ephemeral containers of the pod were made. Writes only what is new. */
+  noteMade(uid: string, names: readonly string[], startTimeMs: number): void {
+    const known = this.#records.get(uid) ?? { ip: undefined, startTimeMs };
+    const made = [...new Set([...(known.made ?? []), ...names])];
+    if (made.length === (known.made ?? []).length) return;
+    this.#records.set(uid, { ...known, made });
+    this.#save();
+  }
+
   forget(uid: string): void {
     if (this.#records.delete(uid)) this.#save();
   }
@@ -137,7 +148,10 @@ function readRecords(value: unknown): Map<string, PodRecord> {
     const { reason, message } = isObject(record.verdict) ? record.verdict : {};
     const ended = typeof reason === 'string' && typeof message === 'string';
     const verdict = ended ? { verdict: { reason, message } } : {};
-    records.set(uid, { ip, startTimeMs: record.startTimeMs, ...verdict });
+    const names = Array.isArray(record.made) ? record.made : [];
+    const made = names.filter((name) => typeof name === 'string');
+    const ephemeral = made.length === 0 ? {} : { made };
+    records.set(uid, { ip, startTimeMs: record.startTimeMs, ...verdict, ...ephemeral });
   }
   return records;
 }

@@ -75,6 +75,9 @@ function moduleEntries(module: KindModule): ApiEntry[] {
   const entries: ApiEntry[] = [{ ...base, name: plural, singular, verbs, shortNames, categories }];
   if (subresources.status === true) entries.push(part('status', PART_VERBS));
   if (subresources.approval === true) entries.push(part('approval', PART_VERBS));
+  if (subresources.ephemeralcontainers === true) {
+    entries.push(part('ephemeralcontainers', PART_VERBS));
+  }
   if (subresources.scale === true) {
     const from = { group: SCALE_KIND.group, version: SCALE_KIND.version };
     entries.push(part('scale', PART_VERBS, { kind: 'Scale', from }));

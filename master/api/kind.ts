@@ -42,6 +42,9 @@ export interface View<T> {
 /** What of an object is written apart from the rest, and is (a part of) its status. */
 export type StatusPart = 'status' | 'approval';
 
+/** What of an object is written by a subresource that takes the whole object. */
+export type ObjectPart = StatusPart | 'ephemeralcontainers';
+
 export interface KindModule<T extends KubeObject = KubeObject> {
   readonly group: string;
   readonly version: string;
@@ -59,6 +62,7 @@ export interface KindModule<T extends KubeObject = KubeObject> {
     readonly status?: true;
     readonly approval?: true;
     readonly scale?: true;
+    readonly ephemeralcontainers?: true;
   };
   /** The kind is another form of the objects of this one: they are stored once, in that kind's form. */
   readonly view?: View<T>;
@@ -84,7 +88,7 @@ export interface KindModule<T extends KubeObject = KubeObject> {
   /** What only a new object must satisfy. */
   validateCreate?(object: T): FieldError[];
   validateUpdate?(next: T, previous: T): FieldError[];
-  validatePart?(next: T, previous: T, part: StatusPart): FieldError[];
+  validatePart?(next: T, previous: T, part: ObjectPart): FieldError[];
   /** What is stored but not honoured yet, by field path: sent as Warning headers, never silently ignored. */
   warnings?(object: T): string[];
   /** Does this update change the desired state (then metadata.generation rises)? Default: anything but metadata and status. */

@@ -116,8 +116,9 @@ async function handleSubresource(
   const { verb, subresource } = route;
   const writes = verb === 'update' || verb === 'patch';
   const isPods = module.group === '' && module.plural === 'pods';
-  const isStatusPart = subresource === 'status' || subresource === 'approval';
-  if (isStatusPart && module.subresources[subresource] === true) {
+  const isPart =
+    subresource === 'status' || subresource === 'approval' || subresource === 'ephemeralcontainers';
+  if (isPart && module.subresources[subresource] === true) {
     if (verb === 'get') {
       const stored = await registry.get(request.user, path, subresource);
       return sendAny(request, 200, stored, registry);
@@ -252,7 +253,7 @@ async function create(request: ApiRequest, path: ObjectPath, registry: Registry)
   sendAny(request, 201, stored, registry);
 }
 
-/** PUT and PATCH of the object, its status, its approval, or a namespace's finalizers. */
+/** PUT and PATCH of the object, its status, its approval, its ephemeral containers, or a namespace's finalizers. */
 async function write(
   request: ApiRequest,
   route: ResourceRoute,
@@ -277,7 +278,7 @@ async function write(
 }
 
 function partOf(subresource: string): WritePart {
-  const parts: readonly WritePart[] = ['status', 'approval', 'finalize'];
+  const parts: readonly WritePart[] = ['status', 'approval', 'ephemeralcontainers', 'finalize'];
   return parts.find((part) => part === subresource) ?? 'main';
 }
 

@@ -3,14 +3,16 @@
  * state (Kubernetes: GuaranteedUpdate). A change that changes nothing costs no write and keeps the revision.
  */
 import type { KubeObject } from '../../protocol/kinds/meta.ts';
+import type { Pod } from '../../protocol/kinds/types.ts';
 import { badRequest, conflict, type FieldError, invalid, notFound } from '../../protocol/status.ts';
 import { guardByAdmission, reviewByAdmission, reviewPartByAdmission } from './admission.ts';
 import { ServiceAllocator } from './allocator.ts';
 import type { User } from './client.ts';
+import { copyOf } from './copy.ts';
 import type { Core, WriteOptions } from './core.ts';
 import { allocationRefused } from './create.ts';
 import { deepEqual } from './equal.ts';
-import type { KindModule, StatusPart } from './kind.ts';
+import type { KindModule, ObjectPart } from './kind.ts';
 import { parseRevision } from './list.ts';
 import { isNamespace, namespaceFinalizers, withFinalizers } from './namespaces.ts';
 import type { Resource } from './resources.ts';
@@ -18,7 +20,7 @@ import { foldStringData } from './secret-data.ts';
 import { encodeStored, metaOf, type Stored } from './stored.ts';
 
 /** Which part of the object a write may change. */
-export type WritePart = 'main' | StatusPart | 'finalize';
+export type WritePart = 'main' | ObjectPart | 'finalize';
 
 export interface UpdateRequest {
   readonly user: User;
@@ -75,7 +77,7 @@ async function tryUpdate(
     const target = { user, resource, namespace, name };
     const admission = { operation: 'UPDATE', ...target, object: next, previous } as const;
     const { part } = request;
-    const admitted = part === 'main';
+    const admitted = part === 'main' || part === 'ephemeralcontainers';
     const errors = [...module.validate(next), ...changeErrors(module, next, previous, part)];
     if (errors.length > 0) throw invalid(module.group, module.kind, name, errors);
     if (admitted) {
@@ -169,6 +171,12 @@ function prepare(
       module.preparePart?.(next, previous, request.part, core.clock.wallMs());
       return next;
     }
+    case 'ephemeralcontainers': {
+      const next = withEphemeralContainers(sent, previous);
+      module.setDefaults(next);
+      raiseGeneration(next, previous);
+      return next;
+    }
     case 'finalize':
       return withFinalizers(previous, namespaceFinalizers(sent));
     case 'main': {
@@ -181,11 +189,7 @@ function prepare(
         nowMs,
         allocator: reservation,
       });
-      if (module.hasGeneration) {
-        const before = previous.metadata?.generation ?? 0;
-        const same = deepEqual(desired(sent), desired(previous));
-        metaOf(sent).generation = same ? before : before + 1;
-      }
+      if (module.hasGeneration) raiseGeneration(sent, previous);
       return sent;
     }
     default: {
@@ -193,6 +197,13 @@ function prepare(
       return never;
     }
   }
+}
+
+/** If what is desired is another than before. */
+function raiseGeneration(next: KubeObject, previous: KubeObject): void {
+  const before = previous.metadata?.generation ?? 0;
+  const same = deepEqual(desired(next), desired(previous));
+  metaOf(next).generation = same ? before : before + 1;
 }
 
 /** What a user may not change through an update. */
@@ -236,6 +247,16 @@ function withStatus(sent: KubeObject, previous: KubeObject, resource: Resource):
     },
     ...(status === undefined ? {} : { status }),
   };
+}
+
+/** Nothing but that list of what was sent: all else stays as it is. */
+function withEphemeralContainers(sent: Pod, previous: Pod): Pod {
+  const next = copyOf(previous);
+  next.spec ??= { containers: [] };
+  const { ephemeralContainers = [] } = sent.spec ?? {};
+  if (ephemeralContainers.length === 0) delete next.spec.ephemeralContainers;
+  else next.spec.ephemeralContainers = ephemeralContainers;
+  return next;
 }
 
 function desired(object: KubeObject): object {

@@ -143,8 +143,9 @@ export function configReferences(pod: Pod): ConfigReference[] {
   const add = (kind: ConfigReference['kind'], name: string | undefined): void => {
     if (name !== undefined && name !== '') found.set(`${kind}/${name}`, { kind, name });
   };
-  const containers = [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])];
-  for (const container of containers) addFromContainer(container, add);
+  const { containers = [], initContainers = [], ephemeralContainers = [] } = pod.spec ?? {};
+  const all = [...initContainers, ...containers, ...ephemeralContainers];
+  for (const container of all) addFromContainer(container, add);
   for (const volume of pod.spec?.volumes ?? []) addFromVolume(volume, add);
   for (const secret of pod.spec?.imagePullSecrets ?? []) add('secret', secret.name);
   return [...found.values()];

@@ -134,10 +134,14 @@ async function commandTests(board: TestBoard, runtime: PodmanRuntime): Promise<v
 
 async function rightsTests(runtime: PodmanRuntime): Promise<void> {
   await t.test('groups, seccomp and the processes of a pod are as asked for', async (t) => {
-    const spec = sandboxSpec(CIDR, 24, { shareProcessNamespace: true });
+    const spec = sandboxSpec(CIDR, 24, { processes: 'pod' });
     const text = 'id -G; /bin/busybox grep Seccomp: /proc/self/status; cat /proc/1/comm';
     const security = { runAsUser: 1000, runAsGroup: 2000, supplementalGroups: [3000, 3001] };
-    const { sandboxId, id } = await startPod(runtime, spec, script(text, { security }));
+    const { sandboxId, id } = await startPod(
+      runtime,
+      spec,
+      script(text, { security, processes: 'pod' }),
+    );
     await reached(runtime, id, 'exited');
     const log = await readLog(runtime, id);
     t.match(log, /^2000 3000 3001\n/);

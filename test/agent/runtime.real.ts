@@ -4,7 +4,7 @@
  */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { pino } from 'pino';
@@ -48,6 +48,7 @@ export interface RealHarness {
 
 export async function realRuntimeTests(t: Test, harness: RealHarness): Promise<void> {
   await specTests(t, harness);
+  await namespaceTests(t, harness);
   await limitTests(t, harness);
   await registryTests(t, harness);
   await heldImageTests(t, harness);
@@ -189,6 +190,72 @@ async function specTests(t: Test, harness: RealHarness): Promise<void> {
     // CAP_SYS_ADMIN is number 21.
     t.equal((plain >> 21n) & 1n, 0n);
     t.equal((all >> 21n) & 1n, 1n);
+    await runtime.removeSandbox(sandboxId);
+  });
+}
+
+/** Its process and IPC namespaces, and what it sees run of the pod and of this test. */
+const LOOK = [
+  'cd /proc/$$/ns; /bin/busybox readlink pid; /bin/busybox readlink ipc',
+  "/bin/busybox ps | /bin/busybox grep -E '[5]4321|/[p]ause'",
+  `[ -d /proc/${process.pid} ] && echo the test; echo end`,
+].join('\n');
+
+async function namespaceTests(t: Test, harness: RealHarness): Promise<void> {
+  const { runtime, podCidr } = harness;
+  const look = async (sandboxId: string, change: Partial<ContainerSpec>): Promise<string> => {
+    const spec = script(harness, LOOK, {
+      name: `look-${JSON.stringify(change).length}`,
+      ...change,
+    });
+    const id = await runtime.createContainer(sandboxId, spec);
+    await runtime.startContainer(id);
+    // The engine may write the log a moment after the end.
+    return eventually('what it saw', async () => {
+      const log = await readLog(runtime, id);
+      return log.endsWith('end\n') ? log : undefined;
+    });
+  };
+  const work = script(harness, "trap 'exit 0' TERM; sleep 54321 & wait");
+
+  await t.test('a container sees its own processes only, or those of one other', async (t) => {
+    const { sandboxId, id } = await startPod(harness, sandboxSpec(podCidr, 22), work);
+    await reached(runtime, id, 'running');
+    const alone = await look(sandboxId, {});
+    t.notMatch(alone, /54321|pause|the test/);
+    const target = await look(sandboxId, { name: 'debugger', processes: { of: id } });
+    t.match(target, /54321/);
+    t.notMatch(target, /pause/);
+    const [pid, ipc] = target.split('\n');
+    t.notMatch(alone, pid);
+    t.match(alone, ipc, "IPC is the pod's in any case");
+    await runtime.stopContainer(id, 5);
+    await runtime.removeContainer(id);
+    const left = (await runtime.listContainers()).map(({ name }) => name);
+    t.notOk(left.includes('main'), 'who was looked into may go first');
+    await runtime.removeSandbox(sandboxId);
+  });
+
+  await t.test("containers of a pod see each other's processes", async (t) => {
+    const sandbox = sandboxSpec(podCidr, 23, { processes: 'pod' });
+    const shared = { ...work, processes: 'pod' } as const;
+    const { sandboxId, id } = await startPod(harness, sandbox, shared);
+    await reached(runtime, id, 'running');
+    const seen = await look(sandboxId, { processes: 'pod' });
+    t.match(seen, /54321/);
+    t.match(seen, /pause/, 'the first process is that of the pod');
+    await runtime.removeSandbox(sandboxId);
+  });
+
+  await t.test("a pod sees the board's processes and IPC where it asks for them", async (t) => {
+    const boards = { processes: 'board', boardIpc: true } as const;
+    const sandbox = sandboxSpec(podCidr, 24, { ...boards, hostNetwork: true });
+    const { ip: _, ...onBoard } = sandbox;
+    const { id: sandboxId } = await runtime.runSandbox(onBoard);
+    const seen = await look(sandboxId, boards);
+    t.match(seen, await readlink('/proc/self/ns/pid'));
+    t.match(seen, await readlink('/proc/self/ns/ipc'));
+    t.match(seen, 'the test');
     await runtime.removeSandbox(sandboxId);
   });
 }

@@ -1,6 +1,6 @@
 /**
  * Streams into pods with unmodified kubectl on two boards, the current one and 1.32 (WebSockets), and Debian's 1.20 (SPDY): exec,
- * attach, cp and port-forward, through master, board and podman. Needs root.
+ * attach, cp, port-forward and debug, through master, board and podman. Needs root.
  */
 import { createHash, randomFillSync } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -11,6 +11,7 @@ import { BoardKubectl, KUBECONFIG } from '../support/board-kubectl.ts';
 import { demoContainer, demoPod } from '../support/demo-manifests.ts';
 import { findKubectl, type Kubectl } from '../support/kubectl.ts';
 import { labMissing } from '../support/needs.ts';
+import { debug } from './kubectl-debug.ts';
 
 interface Place {
   readonly lab: Lab;
@@ -44,6 +45,7 @@ t.test('streams into pods of two boards', { skip, timeout: 600_000 }, async (t) 
       t.comment(binary.version);
       const place = { lab, kubectl: new BoardKubectl(lab.board(1), binary), binary };
       for (const [what, prove] of CLAIMS) await t.test(what, (t) => prove(t, place));
+      await debug(t, place, version === '1.20');
     });
   }
 });

@@ -464,6 +464,85 @@ t.test('pods go with grace, and their boards end them', async (t) => {
   t.equal((await api.call('GET', `${PODS}/bound`)).code, 404);
 });
 
+t.test('containers are added to a pod that runs, by a subresource of it', async (t) => {
+  const DEBUG = `${PODS}/debugged/ephemeralcontainers`;
+  await api.call('POST', PODS, { body: pod('debugged') });
+  const debug = { name: 'look', image: 'busybox', targetContainerName: 'c' };
+  const patch = (body: unknown, type = 'strategic-merge-patch') =>
+    api.call('PATCH', DEBUG, { body, type: `application/${type}+json` });
+  const added = await patch({ spec: { ephemeralContainers: [debug], nodeName: 'other' } });
+  t.equal(added.code, 200, added.text);
+  t.match(added.json, {
+    kind: 'Pod',
+    metadata: { generation: 2 },
+    spec: { ephemeralContainers: [{ ...debug, imagePullPolicy: 'Always' }] },
+  });
+  t.equal(added.json.spec.nodeName, undefined, 'nothing else changes');
+  t.equal(added.headers.warning, undefined);
+  const again = { name: 'again', image: 'busybox:1' };
+  const made = pod('with-debugger');
+  const early = { ...made, spec: { ...made.spec, ephemeralContainers: [again] } };
+  t.match((await api.call('POST', PODS, { body: early })).json, {
+    code: 422,
+    message: /spec.ephemeralContainers: Forbidden: cannot be set on create/,
+  });
+  const second = await patch({ spec: { ephemeralContainers: [again] } });
+  t.same(second.json.spec.ephemeralContainers.map(({ name }: { name: string }) => name).sort(), [
+    'again',
+    'look',
+  ]);
+  t.same((await api.call('GET', DEBUG)).json, second.json);
+
+  const spec = (...ephemeralContainers: object[]) => ({ spec: { ephemeralContainers } });
+  const refusals: ReadonlyArray<readonly [unknown, RegExp]> = [
+    [spec({ name: 'look', image: 'other' }), /"look" may not be changed\nchanged: image/],
+    [spec({ ...again, name: 'c' }), /ephemeralContainers\[\d\].name: Duplicate value: "c"/],
+    [
+      spec({ ...again, name: 'x', targetContainerName: 'look' }),
+      /targetContainerName: Not found: "look"/,
+    ],
+    [
+      spec({ ...again, name: 'x', ports: [{ containerPort: 80 }] }),
+      /ports: Forbidden: cannot be set for an Ephemeral Container/,
+    ],
+    [
+      spec({ ...again, name: 'x', resources: { limits: { cpu: '1' } } }),
+      /resources: Forbidden: cannot be set for an Ephemeral Container/,
+    ],
+  ];
+  for (const [body, message] of refusals) t.match((await patch(body)).json, { code: 422, message });
+  const removed = [{ op: 'remove', path: '/spec/ephemeralContainers/0' }];
+  t.match((await patch(removed, 'json-patch')).json, {
+    code: 422,
+    message: /existing ephemeral containers "\w+" may not be removed/,
+  });
+  const merged = spec({ ...again, name: 'third' });
+  t.match((await patch(merged, 'merge-patch')).json, { code: 422, message: /may not be removed/ });
+  const whole = second.json;
+  whole.spec.ephemeralContainers.push({ ...again, name: 'third' });
+  t.match((await api.call('PUT', DEBUG, { body: whole })).json.spec.ephemeralContainers[2], {
+    name: 'third',
+  });
+  t.match((await api.call('PUT', DEBUG, { body: whole })).json, { code: 409 });
+  delete whole.metadata.resourceVersion;
+  const main = await api.call('PUT', `${PODS}/debugged`, { body: second.json });
+  t.equal(main.code, 200, main.text);
+  whole.spec.ephemeralContainers.push({ ...again, name: 'fourth' });
+  t.match((await api.call('PUT', `${PODS}/debugged`, { body: whole })).json, {
+    code: 422,
+    message: /spec: Forbidden: pod updates may not change.*ephemeralContainers/s,
+  });
+  const { json } = await api.call('GET', '/api/v1');
+  const part = { name: 'pods/ephemeralcontainers', kind: 'Pod', verbs: ['get', 'patch', 'update'] };
+  t.match(
+    json.resources.find(({ name }: { name: string }) => name === part.name),
+    part,
+  );
+  const document = (await api.call('GET', '/openapi/v3/api/v1')).json;
+  const path = '/api/v1/namespaces/{namespace}/pods/{name}/ephemeralcontainers';
+  t.hasProps(document.paths[path], ['get', 'patch', 'put']);
+});
+
 t.test('finalizers hold an object until the last one is gone', async (t) => {
   const body = configMap('held', {}, { finalizers: ['example.com/a'] });
   await api.call('POST', CONFIG_MAPS, { body });

@@ -13,7 +13,7 @@ export interface Method<Q extends MessageTable, A extends MessageTable> {
 
 const table = <const M extends MessageTable>(fields: M): M => fields;
 
-export const NAMESPACE = { pod: 0, container: 1, node: 2 } as const;
+export const NAMESPACE = { pod: 0, container: 1, node: 2, target: 3 } as const;
 export const SECCOMP = { runtimeDefault: 0, unconfined: 1 } as const;
 export const SANDBOX_READY = 0;
 export const CONTAINER_STATE = { created: 0, running: 1, exited: 2 } as const;
@@ -21,7 +21,12 @@ export const CONTAINER_STATE = { created: 0, running: 1, exited: 2 } as const;
 const nothing = table({});
 const int64Value = table({ value: [1, 'int'] });
 const profile = table({ profileType: [1, 'int'] });
-const namespaceOption = table({ network: [1, 'int'], pid: [2, 'int'], ipc: [3, 'int'] });
+const namespaceOption = table({
+  network: [1, 'int'],
+  pid: [2, 'int'],
+  ipc: [3, 'int'],
+  targetId: [4, 'string'],
+});
 const imageSpec = table({ image: [1, 'string'] });
 
 const sandboxMetadata = table({

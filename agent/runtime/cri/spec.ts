@@ -6,7 +6,6 @@ import {
   type ContainerSpec,
   LABELS,
   RuntimeError,
-  refuseSharedProcesses,
   type Sandbox,
   type SandboxSpec,
 } from '../runtime.ts';
@@ -37,12 +36,11 @@ type PodKey = Pick<Sandbox, 'podUid' | 'podName' | 'podNamespace'> & {
 
 /** `prefix` is the length of the pod network's prefix, as 24. */
 export function sandboxConfig(spec: SandboxSpec, prefix: number, place: CriPlace): SandboxConfig {
-  refuseSharedProcesses(spec);
   const { dns } = spec;
   const isBoards =
     dns.servers.length === 0 && dns.searches.length === 0 && dns.options.length === 0;
   return {
-    ...podConfig(spec, spec.hostNetwork, place),
+    ...podConfig(spec, { ...spec, place }),
     metadata: {
       name: spec.podName,
       namespace: spec.podNamespace,
@@ -72,7 +70,10 @@ function cniUid(spec: SandboxSpec, prefix: number): string {
 }
 
 /** What a container's creation repeats of its sandbox. A listing tells enough to make it anew. */
-function podConfig(pod: PodKey, hostNetwork: boolean, place: CriPlace): SandboxConfig {
+function podConfig(
+  pod: PodKey,
+  { place, ...shared }: Shared & { readonly place: CriPlace },
+): SandboxConfig {
   return {
     logDirectory: podLogDir(place.logDir, pod.podUid),
     labels: {
@@ -85,7 +86,7 @@ function podConfig(pod: PodKey, hostNetwork: boolean, place: CriPlace): SandboxC
     linux: {
       cgroupParent: place.cgroupParent,
       securityContext: {
-        namespaceOptions: namespaces(hostNetwork),
+        namespaceOptions: namespaces(shared),
         ...seccomp(place),
       },
     },
@@ -96,26 +97,39 @@ export function podLogDir(logDir: string, podUid: string): string {
   return `${logDir}/${podUid}`;
 }
 
-/** Network, IPC and host name are the pod's; each container has processes of its own. */
-function namespaces(hostNetwork: boolean) {
+type Shared = Pick<SandboxSpec, 'hostNetwork'> & Pick<ContainerSpec, 'processes' | 'boardIpc'>;
+
+/** Network, IPC and host name are the pod's or the board's; each container has processes of its own unless it is told. */
+function namespaces({ hostNetwork, processes, boardIpc }: Shared) {
   return {
     network: hostNetwork ? NAMESPACE.node : NAMESPACE.pod,
-    pid: NAMESPACE.container,
-    ipc: NAMESPACE.pod,
+    ipc: boardIpc === true ? NAMESPACE.node : NAMESPACE.pod,
+    ...processNamespace(processes),
   };
+}
+
+function processNamespace(processes: ContainerSpec['processes']) {
+  if (processes === undefined) return { pid: NAMESPACE.container };
+  if (processes === 'pod') return { pid: NAMESPACE.pod };
+  if (processes === 'board') return { pid: NAMESPACE.node };
+  return { pid: NAMESPACE.target, targetId: processes.of };
 }
 
 function seccomp(place: CriPlace) {
   return place.seccomp ? { seccomp: { profileType: SECCOMP.runtimeDefault } } : {};
 }
 
-/** For CreateContainer, which wants the sandbox's again. Containerd asks it whether `privileged` is allowed. */
+/** For the creation of this container, which wants the sandbox's again. Containerd asks it whether `privileged` is allowed. */
 export function sandboxConfigAgain(
   sandbox: Sandbox,
-  privileged: boolean,
+  { security, processes, boardIpc = false }: ContainerSpec,
   place: CriPlace,
 ): SandboxConfig {
-  const config = podConfig(sandbox, sandbox.ip === undefined, place);
+  const { privileged = false } = security;
+  // The sandbox of one that joins another's processes has none to share.
+  const ofPod = typeof processes === 'string' ? { processes } : {};
+  const hostNetwork = sandbox.ip === undefined;
+  const config = podConfig(sandbox, { hostNetwork, boardIpc, ...ofPod, place });
   return {
     ...config,
     metadata: {
@@ -212,7 +226,7 @@ function securityOf(spec: ContainerSpec, place: ContainerPlace) {
   const privileged = security.privileged ?? false;
   return {
     privileged,
-    namespaceOptions: namespaces(place.sandbox.ip === undefined),
+    namespaceOptions: namespaces({ ...spec, hostNetwork: place.sandbox.ip === undefined }),
     readonlyRootfs: security.readOnlyRootFilesystem ?? false,
     noNewPrivs: security.noNewPrivileges ?? false,
     capabilities: {

@@ -49,7 +49,8 @@ export function sandboxBody(spec: SandboxSpec): Record<string, unknown> {
     },
     HostConfig: {
       NetworkMode: spec.hostNetwork ? 'host' : NETWORK,
-      IpcMode: 'shareable',
+      IpcMode: spec.boardIpc === true ? 'host' : 'shareable',
+      PidMode: spec.processes === 'board' ? 'host' : '',
       LogConfig: { Type: 'none' },
       RestartPolicy: { Name: 'no' },
     },
@@ -111,7 +112,8 @@ export function containerBody(spec: ContainerSpec, place: ContainerPlace): Named
     Healthcheck: { Test: ['NONE'] },
     HostConfig: {
       NetworkMode: sandbox.ip === undefined ? 'host' : `container:${sandbox.id}`,
-      IpcMode: `container:${sandbox.id}`,
+      IpcMode: spec.boardIpc === true ? 'host' : `container:${sandbox.id}`,
+      PidMode: pidMode(spec, sandbox),
       Mounts: mountsOf(spec, place),
       ...resourcesOf(spec),
       ...securityOf(spec),
@@ -123,6 +125,13 @@ export function containerBody(spec: ContainerSpec, place: ContainerPlace): Named
     },
   };
   return { name: containerName(sandbox, spec), body };
+}
+
+/** Empty: processes of its own. */
+function pidMode({ processes }: ContainerSpec, sandbox: Pick<Sandbox, 'id'>): string {
+  if (processes === undefined) return '';
+  if (processes === 'board') return 'host';
+  return `container:${processes === 'pod' ? sandbox.id : processes.of}`;
 }
 
 function mountsOf(spec: ContainerSpec, { files }: ContainerPlace): unknown[] {

@@ -12,9 +12,10 @@ import { qosClass } from './qos-class.ts';
 import { podRow } from './rows/pod.ts';
 import { dropStatus, keepStatus } from './status.ts';
 import { podWarnings } from './unsupported.ts';
+import { forbidden } from './validate/errors.ts';
 import { validateObjectMeta } from './validate/meta.ts';
 import { validatePodSpec } from './validate/pod-spec.ts';
-import { validatePodUpdate } from './validate/pod-update.ts';
+import { validateAddedContainers, validatePodUpdate } from './validate/pod-update.ts';
 
 /** So that the table says at once why nothing happens. */
 const GATED: PodCondition = {
@@ -35,7 +36,7 @@ export const POD: KindModule<Pod> = {
   namespaced: true,
   message: 'io.k8s.api.core.v1.Pod',
   storage: 'durable',
-  subresources: { status: true },
+  subresources: { status: true, ephemeralcontainers: true },
   hasGeneration: true,
   setDefaults(pod) {
     pod.spec ??= { containers: [] };
@@ -54,7 +55,13 @@ export const POD: KindModule<Pod> = {
     ...validateObjectMeta(pod.metadata),
     ...validatePodSpec('spec', pod.spec ?? { containers: [] }),
   ],
+  validateCreate: ({ spec }) =>
+    (spec?.ephemeralContainers ?? []).length === 0
+      ? []
+      : [forbidden('spec.ephemeralContainers', 'cannot be set on create')],
   validateUpdate: validatePodUpdate,
+  validatePart: (next, previous, part) =>
+    part === 'ephemeralcontainers' ? validateAddedContainers(next, previous) : [],
   warnings: (pod) => podWarnings('spec', pod.spec),
   columns: [
     NAME,

@@ -22,7 +22,7 @@ const HONOURED = {
     'subdomain',
     ...['nodeSelector', 'nodeName', 'tolerations', 'affinity', 'topologySpreadConstraints'],
     ...['schedulerName', 'schedulingGates', 'priority', 'overhead', 'shareProcessNamespace'],
-    ...['priorityClassName', 'preemptionPolicy'],
+    ...['priorityClassName', 'preemptionPolicy', 'hostPID', 'hostIPC', 'ephemeralContainers'],
     ...['readinessGates', 'activeDeadlineSeconds', 'imagePullSecrets'],
     ...['serviceAccountName', 'serviceAccount', 'automountServiceAccountToken'],
   ]),
@@ -30,7 +30,7 @@ const HONOURED = {
     ...['name', 'image', 'command', 'args', 'workingDir', 'ports', 'env', 'envFrom', 'resources'],
     ...['volumeMounts', 'imagePullPolicy', 'securityContext', 'stdin', 'tty', 'restartPolicy'],
     ...['startupProbe', 'livenessProbe', 'readinessProbe', 'lifecycle'],
-    ...['terminationMessagePath', 'terminationMessagePolicy'],
+    ...['terminationMessagePath', 'terminationMessagePolicy', 'targetContainerName'],
   ]),
   containerSecurityContext: new Set([
     ...['runAsUser', 'runAsGroup', 'privileged', 'readOnlyRootFilesystem', 'capabilities'],
@@ -75,8 +75,6 @@ const HONOURED = {
 /** Values that ask for nothing beyond what Pier does: mostly defaults. By field name. */
 const HARMLESS: Readonly<Record<string, readonly unknown[]>> = {
   enableServiceLinks: [true, false],
-  hostPID: [false],
-  hostIPC: [false],
   setHostnameAsFQDN: [false],
   hostUsers: [true],
   stdinOnce: [false],
@@ -90,7 +88,6 @@ const HARMLESS: Readonly<Record<string, readonly unknown[]>> = {
 /** How a field is named in the sentence "this version of Pier does not ...". */
 const WORDS: Readonly<Record<string, string>> = {
   runtimeClassName: 'choose runtimes by class',
-  ephemeralContainers: 'run ephemeral containers',
   loadBalancerIP: 'give addresses of its own to services (boards listen on theirs)',
   trafficDistribution: 'prefer pods of the same zone',
   fsGroupChangePolicy: 'look at the files again once the directory has the group',
@@ -140,7 +137,7 @@ export function podWarnings(path: string, spec: PodSpec | undefined): string[] {
   for (const [index, volume] of (spec.volumes ?? []).entries()) {
     warnings.push(...volumeWarnings(`${path}.volumes[${index}]`, volume));
   }
-  for (const list of ['initContainers', 'containers'] as const) {
+  for (const list of ['initContainers', 'containers', 'ephemeralContainers'] as const) {
     for (const [index, container] of (spec[list] ?? []).entries()) {
       const hostNetwork = spec.hostNetwork === true;
       warnings.push(...containerWarnings(`${path}.${list}[${index}]`, container, hostNetwork));

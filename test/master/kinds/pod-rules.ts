@@ -117,8 +117,8 @@ t.test('pod validation names the field in the words of Kubernetes', async (t) =>
     ],
     [onePod('', 'imagePullSecrets: [{}]'), 'spec.imagePullSecrets[0].name: Required value'],
     [
-      onePod('', 'ephemeralContainers: [{name: debug, image: x}]'),
-      'spec.ephemeralContainers: Forbidden: cannot be set on create',
+      onePod('', 'hostPID: true\n  shareProcessNamespace: true'),
+      'spec.securityContext.shareProcessNamespace: Invalid value: true: ShareProcessNamespace and HostPID cannot both be enabled',
     ],
     [
       onePod('', 'nodeName: pi4\n  schedulingGates: [{name: a}]'),

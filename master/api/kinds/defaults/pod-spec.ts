@@ -33,6 +33,7 @@ function defaultPodTemplateSpec(spec: PodSpec): void {
 export function defaultPodSpec(spec: PodSpec): void {
   defaultPodTemplateSpec(spec);
   spec.enableServiceLinks ??= true;
+  for (const container of spec.ephemeralContainers ?? []) defaultContainer(container);
   for (const container of [...(spec.initContainers ?? []), ...spec.containers]) {
     defaultRequestsFromLimits(container);
     if (spec.hostNetwork === true) defaultHostPorts(container);

@@ -3,7 +3,7 @@ import type { Container, PodSpec } from '../../../../protocol/kinds/types.ts';
 import { dnsLabelErrors } from '../../../../protocol/names.ts';
 import type { FieldError } from '../../../../protocol/status.ts';
 import { validateContainer } from './container.ts';
-import { duplicate, eachReason, forbidden, oneOf, required } from './errors.ts';
+import { duplicate, eachReason, forbidden, notFoundValue, oneOf, required } from './errors.ts';
 
 export function validateContainers(
   path: string,
@@ -43,6 +43,46 @@ export function validateInitContainers(
     }
   }
   return errors;
+}
+
+/** They are for a look into a pod, not a part of its work: what would make them one may not be set. */
+const NOT_EPHEMERAL = [
+  ...(['ports', 'resources', 'resizePolicy', 'restartPolicy', 'restartPolicyRules'] as const),
+  ...(['lifecycle', 'livenessProbe', 'readinessProbe', 'startupProbe'] as const),
+];
+
+export function validateEphemeralContainers(
+  path: string,
+  spec: PodSpec,
+  volumes: ReadonlySet<string>,
+): FieldError[] {
+  const list = spec.ephemeralContainers ?? [];
+  const others = new Set(
+    [...spec.containers, ...(spec.initContainers ?? [])].map(({ name }) => name),
+  );
+  const errors = validateNames(`${path}.ephemeralContainers`, list, others);
+  const why = 'cannot be set for an Ephemeral Container';
+  for (const [index, container] of list.entries()) {
+    const at = `${path}.ephemeralContainers[${index}]`;
+    errors.push(...validateContainer(at, container, volumes, spec));
+    const { targetContainerName: target = '', volumeMounts = [] } = container;
+    if (target !== '' && !others.has(target)) {
+      errors.push(notFoundValue(`${at}.targetContainerName`, target));
+    }
+    for (const field of NOT_EPHEMERAL) {
+      if (!isEmpty(container[field])) errors.push(forbidden(`${at}.${field}`, why));
+    }
+    for (const [number, mount] of volumeMounts.entries()) {
+      for (const field of ['subPath', 'subPathExpr'] as const) {
+        if (mount[field]) errors.push(forbidden(`${at}.volumeMounts[${number}].${field}`, why));
+      }
+    }
+  }
+  return errors;
+}
+
+function isEmpty(value: unknown): boolean {
+  return value === undefined || (value !== null && Object.keys(value).length === 0);
 }
 
 function validateNames(

@@ -3,7 +3,11 @@ import type { PodSpec } from '../../../../protocol/kinds/types.ts';
 import { dnsLabelErrors, dnsSubdomainErrors, labelKeyErrors } from '../../../../protocol/names.ts';
 import { validateLabels } from '../../../../protocol/selector.ts';
 import type { FieldError } from '../../../../protocol/status.ts';
-import { validateContainers, validateInitContainers } from './containers.ts';
+import {
+  validateContainers,
+  validateEphemeralContainers,
+  validateInitContainers,
+} from './containers.ts';
 import {
   duplicate,
   eachReason,
@@ -36,6 +40,7 @@ export function validatePodSpec(path: string, spec: PodSpec): FieldError[] {
   errors.push(
     ...validateContainers(path, spec, names),
     ...validateInitContainers(path, spec, names),
+    ...validateEphemeralContainers(path, spec, names),
     ...validatePolicies(path, spec),
     ...validateLabels(spec.nodeSelector ?? {}, `${path}.nodeSelector`),
     ...validateIds(`${path}.securityContext`, spec.securityContext ?? {}),
@@ -52,12 +57,14 @@ export function validatePodSpec(path: string, spec: PodSpec): FieldError[] {
     ...validateTolerations(`${path}.tolerations`, spec.tolerations ?? []),
     ...validateGates(path, spec),
   );
-  if ((spec.ephemeralContainers ?? []).length > 0) {
-    const template = path !== 'spec';
-    const why = template
-      ? 'ephemeral containers not allowed in pod template'
-      : 'cannot be set on create';
+  // Of a pod itself they are what its subresource has added.
+  if ((spec.ephemeralContainers ?? []).length > 0 && path !== 'spec') {
+    const why = 'ephemeral containers not allowed in pod template';
     errors.push(forbidden(`${path}.ephemeralContainers`, why));
+  }
+  if (spec.hostPID === true && spec.shareProcessNamespace === true) {
+    const why = 'ShareProcessNamespace and HostPID cannot both be enabled';
+    errors.push(invalidValue(`${path}.securityContext.shareProcessNamespace`, true, why));
   }
   return errors;
 }

@@ -26,6 +26,20 @@ export function validatePodUpdate(next: Pod, previous: Pod): FieldError[] {
   return changed.length === 0 ? [] : [forbidden('spec', `${ONLY}\nchanged: ${changed.join(', ')}`)];
 }
 
+/** By the subresource `ephemeralcontainers`: what is there stays as it is. */
+export function validateAddedContainers(next: Pod, previous: Pod): FieldError[] {
+  const after = new Map((next.spec?.ephemeralContainers ?? []).map((one) => [one.name, one]));
+  return (previous.spec?.ephemeralContainers ?? []).flatMap((before) => {
+    const same = after.get(before.name);
+    if (deepEqual(before, same)) return [];
+    const fields = same === undefined ? [] : differing(before, same);
+    const why = same === undefined ? 'removed' : `changed\nchanged: ${fields.join(', ')}`;
+    const name = JSON.stringify(before.name);
+    const message = `existing ephemeral containers ${name} may not be ${why}`;
+    return [forbidden('spec.ephemeralContainers', message)];
+  });
+}
+
 function validateImages(path: string, containers: readonly Container[]): FieldError[] {
   return containers.flatMap(({ image }, index) =>
     image ? [] : [required(`${path}[${index}].image`)],
