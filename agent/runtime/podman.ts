@@ -7,6 +7,7 @@
 
 import { existsSync } from 'node:fs';
 import type { Logger } from 'pino';
+import { KernelLog } from '../host/kernel-log.ts';
 import { readText } from '../host/read-text.ts';
 import { type EngineCalls, engineAttach, engineExec } from './engine-exec.ts';
 import { engineImages } from './image-store.ts';
@@ -84,6 +85,7 @@ export class PodmanRuntime implements Runtime {
   readonly #stats = new PodmanStats((path, query) => this.#unless404('GET', path, { query }));
   readonly #sandboxes = new Map<string, Sandbox>();
   readonly #ociExec: OciExec;
+  readonly #kernelLog = new KernelLog();
   readonly #engine: EngineCalls = {
     call: (method, path, options) => this.#call(method, path, options),
     hijack: (path, options) => this.#retried(() => this.#http.hijack(path, options)),
@@ -133,6 +135,7 @@ export class PodmanRuntime implements Runtime {
 
   async stop(): Promise<void> {
     await this.#service.stop();
+    await this.#kernelLog.close();
     this.#http.close();
   }
 
@@ -150,14 +153,12 @@ export class PodmanRuntime implements Runtime {
       this.#call('GET', '/containers/json', { query: { ...OURS, all: true } }),
     ]);
     const dead = await this.#deadOf(containers);
-    return asArray(pods)
-      .map((pod) => readSandbox(pod, dead))
-      .filter(isPresent);
+    return asArray(pods).flatMap((pod) => readSandbox(pod, dead) ?? []);
   }
 
   async listContainers(): Promise<Container[]> {
     const answer = await this.#call('GET', '/containers/json', { query: { ...OURS, all: true } });
-    const containers = asArray(answer).map(readContainer).filter(isPresent);
+    const containers = asArray(answer).flatMap((entry) => readContainer(entry) ?? []);
     const there = new Set(containers.map((container) => container.id));
     for (const id of this.#exits.keys()) if (!there.has(id)) this.#exits.delete(id);
     const dead = await this.#deadOf(answer);
@@ -326,6 +327,9 @@ export class PodmanRuntime implements Runtime {
       const inspected = await this.#inspect(container.id);
       if (inspected === undefined) return container;
       facts = readExit(inspected);
+      // podman 4 does not know: conmon notes it where podman does not look.
+      const mayBe = facts.exitCode !== 0 && !facts.oomKilled;
+      if (mayBe) facts = { ...facts, oomKilled: await this.#kernelLog.tookFrom(container.id) };
       this.#exits.set(container.id, facts);
     }
     return { ...container, ...facts };
@@ -388,10 +392,6 @@ export class PodmanRuntime implements Runtime {
 }
 
 const DONE = Promise.resolve();
-
-function isPresent<T>(value: T | undefined): value is T {
-  return value !== undefined;
-}
 
 function allow404(error: unknown): undefined {
   if (error instanceof EngineHttpError && error.status === 404) return undefined;

@@ -13,6 +13,7 @@ import {
   osPrettyName,
   readHostFacts,
 } from '../../agent/host/facts.ts';
+import { oomVictim } from '../../agent/host/kernel-log.ts';
 import { mountMemory, mountPoints, unmountMemory } from '../../agent/host/memory-mount.ts';
 import {
   ContainerRates,
@@ -246,6 +247,21 @@ t.test('what a cgroup uses is read under version 2, version 1 and the hybrid', a
   t.equal(await cgroupVersion(hybrid), 1);
   t.strictSame(await readCgroupUsage(hybrid, 1, '/pod'), { cpuNanos: 777, memoryBytes: 0 });
   t.equal(await readCgroupUsage(hybrid, 1, '/gone'), undefined);
+});
+
+t.test('the kernel says in its log whose process it took', async (t) => {
+  const id = 'a'.repeat(64);
+  const record = (cgroup: string) =>
+    `4,1,2,-;oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,mems_allowed=0,oom_memcg=${cgroup},task_memcg=${cgroup},task=dd,pid=3,uid=0`;
+  for (const cgroup of [
+    `/libpod_parent/${'b'.repeat(64)}/libpod-${id}`,
+    `/machine.slice/machine-libpod_pod_${'b'.repeat(64)}.slice/libpod-${id}.scope/container`,
+    `/docker/${id}`,
+  ]) {
+    t.equal(oomVictim(record(cgroup)), id);
+  }
+  t.equal(oomVictim(record('/system.slice/ssh.service')), undefined);
+  t.equal(oomVictim(`6,1,2,-;docker0: port 1(${id}) entered disabled state`), undefined);
 });
 
 t.test('a Raspberry Pi with its memory cgroup off is told which file to change', async (t) => {

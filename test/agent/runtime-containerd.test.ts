@@ -52,7 +52,6 @@ async function containerdTests(): Promise<void> {
     podCidr: CIDR,
     netns: engine.netns,
     dir: engine.dir,
-    seesOom: true,
     mayBePrivileged: true,
     importImage: async (reference, entrypoint) =>
       runtime.importImage(reference, await busyboxTar(), { entrypoint }),

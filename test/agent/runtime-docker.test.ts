@@ -48,7 +48,6 @@ async function dockerTests(): Promise<void> {
     podCidr: CIDR,
     netns: engine.netns,
     dir: engine.dir,
-    seesOom: true,
     mayBePrivileged: hasEveryRight(),
     importImage: async (reference, entrypoint) =>
       runtime.importImage(reference, await busyboxTar(), entrypoint),

@@ -59,7 +59,6 @@ async function podmanTests(): Promise<void> {
     netns: board.netns,
     dir: board.dir,
     // conmon 2.1.6 misses the kernel's word under cgroup version 1.
-    seesOom: existsSync('/sys/fs/cgroup/cgroup.controllers'),
     mayBePrivileged: true,
     importImage: async (reference, entrypoint) => {
       const changes = [`ENTRYPOINT ${JSON.stringify(entrypoint)}`];
