@@ -191,6 +191,29 @@ t.test('the default roles are there, and come back with what was taken from them
   t.same(uncovered(back.json.rules, [...view.json.rules, extra]), []);
 });
 
+t.test('who may write pods may debug them only if a role says so', async (t) => {
+  const as = await api.identity('debbie', []);
+  const user = { kind: 'User', name: 'debbie' };
+  await api.call('POST', PODS, { body: pod('ill') });
+  const ephemeralContainers = [{ name: 'look', image: 'busybox' }];
+  const type = 'application/strategic-merge-patch+json';
+  const debug = () =>
+    api.call('PATCH', `${PODS}/ill/ephemeralcontainers`, {
+      ...{ as, type, body: { spec: { ephemeralContainers } } },
+    });
+  const roles = [
+    ['writers', ['pods']],
+    ['debuggers', ['pods/ephemeralcontainers']],
+  ] as const;
+  for (const [name, resources] of roles) {
+    t.match((await debug()).json, { code: 403, message: /pods\/ephemeralcontainers/ });
+    const rules = [rule(['get', 'update', 'patch'], [...resources])];
+    await api.call('POST', ROLES, { body: { metadata: { name }, rules } });
+    await api.call('POST', BINDINGS, { body: bind(name, name, user) });
+  }
+  t.equal((await debug()).code, 200);
+});
+
 t.test('nobody grants what he does not hold', async (t) => {
   const [granter, binder] = await Promise.all([
     api.identity('granter', []),
