@@ -25,6 +25,7 @@ import { Link } from './link/link.ts';
 import { localIpv4 } from './network/addresses.ts';
 import { ensureForwarding, ensureServiceRoute, runIp } from './network/anyip.ts';
 import { PodRoutes } from './network/routes.ts';
+import { openMetrics } from './node-streams.ts';
 import { openStream } from './pod-streams.ts';
 import { PodManager } from './pods/pod-manager.ts';
 import { VolumeRemover } from './pods/volume-remover.ts';
@@ -229,11 +230,17 @@ class RunningAgent {
     const { limits, dataDir, heartbeatMs } = this.#config;
     const { runtime } = engine;
     const log = this.#log;
-    const streams = new Streams({
+    const streams: Streams = new Streams({
       credentials: this.#credentials,
       log: log.child({ part: 'streams' }),
       streamsMax: limits.streamsMax,
       open: async (request, signal) => {
+        if (request.type === 'metrics') {
+          const { node } = this.#credentials;
+          const workers = () => pods.workers();
+          const proxy = this.#proxy;
+          return openMetrics(request, { node, dataDir, clock, runtime, workers, proxy, streams });
+        }
         const worker = [...pods.workers()].find(({ pod }) => pod.uid === request.podUid);
         return openStream(request, worker, { runtime, clock }, signal);
       },

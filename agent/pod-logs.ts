@@ -2,8 +2,8 @@
  * Answers a request for the log of a container from what the engine keeps. Errors are in Kubernetes' words.
  */
 import type { Clock } from '../protocol/clock.ts';
-import type { LogsRequest } from '../protocol/messages.ts';
 import { badRequest } from '../protocol/status.ts';
+import type { LogsRequest } from '../protocol/stream-requests.ts';
 import { type StreamPod, statusOf } from './pod-streams.ts';
 import { findContainer } from './pods/pod-steps.ts';
 import type { Container, LogOptions, Runtime } from './runtime/runtime.ts';

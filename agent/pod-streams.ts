@@ -4,8 +4,8 @@
  */
 import type { Clock } from '../protocol/clock.ts';
 import type { ContainerStatus, PodStatus } from '../protocol/kinds/types.ts';
-import type { AttachRequest, ExecRequest, StreamRequest } from '../protocol/messages.ts';
 import { ApiError, badRequest } from '../protocol/status.ts';
+import type { AttachRequest, ExecRequest, PodStreamRequest } from '../protocol/stream-requests.ts';
 import type { ServedStream } from './link/stream-pump.ts';
 import { openLogs } from './pod-logs.ts';
 import { findContainer } from './pods/pod-steps.ts';
@@ -23,7 +23,7 @@ export type StreamPod = Pick<PodWorker, 'pod' | 'containers' | 'status'>;
 
 /** Throws ApiError for what the user should read. */
 export async function openStream(
-  request: StreamRequest,
+  request: PodStreamRequest,
   worker: StreamPod | undefined,
   context: StreamContext,
   signal: AbortSignal,

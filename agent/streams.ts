@@ -2,8 +2,9 @@
  * The streams to the master that are open now: a bounded number, all ended with the agent.
  */
 import type { Logger } from 'pino';
-import type { BoardCredentials, StreamRequest } from '../protocol/messages.ts';
+import type { BoardCredentials } from '../protocol/messages.ts';
 import { ApiError } from '../protocol/status.ts';
+import type { StreamRequest } from '../protocol/stream-requests.ts';
 import { type StreamSource, serveStream } from './link/streams.ts';
 
 export interface StreamsOptions {
@@ -20,6 +21,10 @@ export class Streams {
 
   constructor(options: StreamsOptions) {
     this.#options = options;
+  }
+
+  get running(): number {
+    return this.#running;
   }
 
   serve(request: StreamRequest): void {

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import { systemClock } from '../protocol/clock.ts';
 import type { Heartbeat } from '../protocol/messages.ts';
+import { Distribution } from '../protocol/prometheus.ts';
 import { REBALANCE_PATH } from '../protocol/rebalance.ts';
 import { STREAM_PATH } from '../protocol/streams.ts';
 import { WHY_PATH } from '../protocol/why.ts';
@@ -33,6 +34,7 @@ import { lookForMoves } from './controllers/rebalance-controller.ts';
 import { startFleet } from './fleet/fleet.ts';
 import { collectGarbage, collectWhenIdle } from './garbage.ts';
 import { SharedInformers } from './informer/shared.ts';
+import { COMMIT_BOUNDS, masterFamilies } from './metrics.ts';
 import { ensurePki, type Pki, requestSigner, writeKubeconfig } from './pki/pki.ts';
 import { writePrivateFile } from './pki/private-file.ts';
 import { ensureServiceAccountKey } from './pki/service-account-key.ts';
@@ -60,7 +62,12 @@ export async function startMaster(config: MasterConfig, log: Logger): Promise<Ma
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
   await chmod(config.dataDir, 0o700);
   const storeLog = log.child({ part: 'store' });
+  const commits = new Distribution(COMMIT_BOUNDS);
   const store = await openWalStore(config.storeDir, {
+    timeCommit: () => {
+      const startedMs = systemClock.monotonicMs();
+      return () => commits.observe((systemClock.monotonicMs() - startedMs) / 1000);
+    },
     onWarning: (message) => storeLog.warn(message),
     onFailure: (error) => {
       // What was acknowledged is on the disk; systemd starts us again and the store recovers from it.
@@ -83,7 +90,7 @@ export async function startMaster(config: MasterConfig, log: Logger): Promise<Ma
     });
     // Before anything listens: who sees a ready master finds the way to it.
     await describeCluster(config, pki, store.clusterId);
-    await assemble({ config, log, registry, pki, closers, store });
+    await assemble({ config, log, registry, pki, closers, store, commits });
     collectGarbage();
     const stopCollecting = collectWhenIdle();
     closers.push(async () => stopCollecting());
@@ -109,11 +116,13 @@ interface Parts {
   readonly registry: Registry;
   readonly pki: Pki;
   readonly store: WalStore;
+  readonly commits: Distribution;
   /** In the order of making; closed in reverse. */
   readonly closers: (() => Promise<unknown>)[];
 }
 
-async function assemble({ config, log, registry, pki, closers, store }: Parts): Promise<void> {
+async function assemble(parts: Parts): Promise<void> {
+  const { config, log, registry, pki, closers, store, commits } = parts;
   const clock = systemClock;
   const clientOf = (part: string): ApiClient =>
     createLocalClient(registry, { name: `system:pier:${part}`, groups: ['system:masters'] });
@@ -195,7 +204,12 @@ async function assemble({ config, log, registry, pki, closers, store }: Parts): 
     log: log.child({ part: 'api' }),
     logs: fleet.logs,
     streams: fleet.streams,
+    nodes: fleet.streams,
     metrics: fleet.metrics,
+    families: () => {
+      const queues = controllers.queues();
+      return masterFamilies({ store, commits, queues, scheduler: scheduler.families(), informers });
+    },
     tls: { key: server.privateKey, cert: server.certificate, ca: pki.caCertificate },
   });
   api.onUpgrade(STREAM_PATH, fleet.upgrade);

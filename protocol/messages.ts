@@ -305,67 +305,6 @@ export const NodeEvent = Type.Object({
 });
 export type NodeEvent = Static<typeof NodeEvent>;
 
-const streamBase = {
-  v: Version,
-  id: Type.String({ minLength: 16, maxLength: 64 }),
-  podUid: Type.String(),
-};
-const Redirections = {
-  container: Type.String(),
-  stdin: Type.Boolean(),
-  stdout: Type.Boolean(),
-  /** False with a terminal, which has one output only. */
-  stderr: Type.Boolean(),
-  tty: Type.Boolean(),
-};
-
-export const LogsRequest = Type.Object({
-  ...streamBase,
-  type: Type.Literal('logs'),
-  container: Type.String(),
-  follow: Type.Boolean(),
-  previous: Type.Boolean(),
-  timestamps: Type.Boolean(),
-  tailLines: Type.Optional(Type.Integer({ minimum: 0 })),
-  sinceSeconds: Type.Optional(Type.Integer({ minimum: 1 })),
-  /** RFC 3339, by the board's clock. Not together with sinceSeconds. */
-  sinceTime: Type.Optional(Type.String({ maxLength: 64 })),
-  limitBytes: Type.Optional(Type.Integer({ minimum: 1 })),
-});
-export type LogsRequest = Static<typeof LogsRequest>;
-
-export const ExecRequest = Type.Object({
-  ...streamBase,
-  type: Type.Literal('exec'),
-  ...Redirections,
-  command: Type.Array(Type.String(), { minItems: 1 }),
-});
-export type ExecRequest = Static<typeof ExecRequest>;
-
-export const AttachRequest = Type.Object({
-  ...streamBase,
-  type: Type.Literal('attach'),
-  ...Redirections,
-});
-export type AttachRequest = Static<typeof AttachRequest>;
-
-/** One TCP connection to a port of the pod. */
-export const PortForwardRequest = Type.Object({
-  ...streamBase,
-  type: Type.Literal('portForward'),
-  port: Type.Integer({ minimum: 1, maximum: 65_535 }),
-});
-export type PortForwardRequest = Static<typeof PortForwardRequest>;
-
-/** The agent answers by dialling `wss://<api server>/pier/v1/streams/<id>` with its certificate. */
-export const StreamRequest = Type.Union([
-  LogsRequest,
-  ExecRequest,
-  AttachRequest,
-  PortForwardRequest,
-]);
-export type StreamRequest = Static<typeof StreamRequest>;
-
 /** What a board is given when it joins: who it is and whom it trusts. A file of mode 0600. */
 export const BoardCredentials = Type.Object({
   v: Version,

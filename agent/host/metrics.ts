@@ -21,6 +21,8 @@ export interface HostSample {
   /** Time between the two samples behind `cpuNanoCores`; 0 in the first one. */
   readonly windowMs: number;
   readonly cpuNanoCores: number;
+  /** Of all cores, since boot. */
+  readonly cpuSeconds: number;
   readonly memoryTotalBytes: number;
   readonly memoryAvailableBytes: number;
   /** Total minus available: without the page cache, which the kernel gives back. */
@@ -87,6 +89,7 @@ export class HostMetrics {
     return {
       windowMs,
       cpuNanoCores: windowMs === 0 ? 0 : Math.round((ticks * NANOS_PER_TICK * 1000) / windowMs),
+      cpuSeconds: (busyTicks * NANOS_PER_TICK) / 1e9,
       memoryTotalBytes: memory.totalBytes,
       memoryAvailableBytes: memory.availableBytes,
       memoryWorkingSetBytes: memory.totalBytes - memory.availableBytes,

@@ -11,8 +11,8 @@ import {
   DesiredPod,
   DesiredService,
   Manifest,
-  StreamRequest,
 } from '../../protocol/messages.ts';
+import { StreamRequest } from '../../protocol/stream-requests.ts';
 import { parseTopic } from '../../protocol/topics.ts';
 
 export type Incoming =

@@ -21,9 +21,9 @@ import {
   NodeEvent,
   NodeFacts,
   PodReport,
-  type StreamRequest,
   VolumeReport,
 } from '../../protocol/messages.ts';
+import type { StreamRequest } from '../../protocol/stream-requests.ts';
 import { nodeTopics } from '../../protocol/topics.ts';
 import { backoffMs } from './backoff.ts';
 import { Connection } from './connection.ts';

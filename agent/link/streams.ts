@@ -8,12 +8,9 @@
  */
 import type { Logger } from 'pino';
 import WebSocket from 'ws';
-import {
-  type BoardCredentials,
-  MASTER_SERVER_NAME,
-  type StreamRequest,
-} from '../../protocol/messages.ts';
+import { type BoardCredentials, MASTER_SERVER_NAME } from '../../protocol/messages.ts';
 import { ApiError } from '../../protocol/status.ts';
+import type { StreamRequest } from '../../protocol/stream-requests.ts';
 import { StreamSocket } from '../../protocol/stream-socket.ts';
 import {
   CHANNEL,

@@ -2,7 +2,21 @@
  * From a request with a user to the handler of its path: resources, virtual resources, discovery, OpenAPI, version and
  * health. Each path that is no resource is authorized here; resources authorize in the registry.
  */
-import { type ApiRequest, isNotModified, sendBytes, sendText, sendValue } from './answers.ts';
+import { systemClock } from '../../protocol/clock.ts';
+import {
+  exposition,
+  METRICS_TYPE,
+  type MetricFamily,
+  processFamilies,
+} from '../../protocol/prometheus.ts';
+import {
+  type ApiRequest,
+  asApiError,
+  isNotModified,
+  sendBytes,
+  sendText,
+  sendValue,
+} from './answers.ts';
 import { ISSUER } from './authn/account-tokens.ts';
 import { forbiddenPath, forbiddenResource } from './authorizer.ts';
 import { Discovery, versionInfo } from './discovery.ts';
@@ -14,10 +28,12 @@ import { type OpenApiSource, openApiOf } from './openapi/source.ts';
 import type { LogSource } from './pod-log.ts';
 import type { Registry } from './registry.ts';
 import { readObject } from './request-body.ts';
+import { RequestMetrics } from './request-metrics.ts';
 import { handleResource, methodNotAllowed } from './resource-handlers.ts';
 import { noSuchResource } from './resources.ts';
 import { reviewResources } from './reviews.ts';
 import { type PathRoute, parseRoute, type ResourceRoute } from './routes.ts';
+import type { NodeSource } from './streams/source.ts';
 import type { VirtualResource } from './virtual.ts';
 import { DEFAULT_WATCH_LIMITS, type WatchLimits } from './watch-stream.ts';
 
@@ -31,6 +47,10 @@ export interface DispatcherOptions {
   readonly registry: Registry;
   readonly logs?: LogSource;
   readonly metrics?: MetricsSource;
+  /** For nodes/proxy. */
+  readonly nodes?: NodeSource;
+  /** What `/metrics` tells beside the API's own figures. */
+  readonly families?: () => MetricFamily[];
   readonly health?: readonly HealthCheck[];
   /** Default: made here when somebody asks. */
   readonly openapi?: OpenApiSource;
@@ -55,6 +75,7 @@ export class Dispatcher {
   readonly #discovery: Discovery;
   readonly #openapi: OpenApiSource;
   readonly #inFlight: InFlight;
+  readonly #counted: RequestMetrics;
   readonly #watchLimits: WatchLimits;
 
   constructor(options: DispatcherOptions, stopping: AbortSignal) {
@@ -73,6 +94,7 @@ export class Dispatcher {
     const entries = apiEntries(modules, virtual);
     this.#discovery = new Discovery(entries);
     this.#openapi = options.openapi ?? openApiOf(entries);
+    this.#counted = new RequestMetrics(entries);
     this.#inFlight = new InFlight({ ...DEFAULT_IN_FLIGHT, ...options.inFlight });
     this.#watchLimits = { ...DEFAULT_WATCH_LIMITS, ...options.watchLimits };
   }
@@ -81,6 +103,23 @@ export class Dispatcher {
   async dispatch(request: ApiRequest, method: string, path: string): Promise<void> {
     if (!['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].includes(method)) throw methodNotAllowed();
     const route = parseRoute(method, path, request.query);
+    const startedMs = systemClock.monotonicMs();
+    const count = (code: number): void =>
+      this.#counted.count(route, method, code, (systemClock.monotonicMs() - startedMs) / 1000);
+    try {
+      await this.#answer(request, method, route);
+      count(request.response.statusCode);
+    } catch (error) {
+      count(asApiError(error).code);
+      throw error;
+    }
+  }
+
+  async #answer(
+    request: ApiRequest,
+    method: string,
+    route: ResourceRoute | PathRoute,
+  ): Promise<void> {
     if (route.type === 'path') {
       await this.#path(request, route);
       return;
@@ -101,6 +140,7 @@ export class Dispatcher {
       await handleResource(request, route, resource, {
         registry: this.#registry,
         logs: this.#options.logs,
+        nodes: this.#options.nodes,
         watchLimits: this.#watchLimits,
         stopping: this.#stopping,
       });
@@ -149,11 +189,21 @@ export class Dispatcher {
     }
     if (path === '/.well-known/openid-configuration') sendValue(request, 200, ISSUER_DOCUMENT);
     else if (path === '/openid/v1/jwks') this.#keys(request);
+    else if (path === '/metrics') await this.#metrics(request);
     else if (path === '/version') sendValue(request, 200, versionInfo());
     else if (/^\/openapi\/v(2|3|3\/.*)$/.test(path))
       await sendOpenApi(request, path, this.#openapi);
     else if (/^\/(healthz|livez|readyz)(\/|$)/.test(path)) this.#health(request, path);
     else throw noSuchResource();
+  }
+
+  async #metrics(request: ApiRequest): Promise<void> {
+    const text = await exposition([
+      ...this.#counted.families(this.#inFlight),
+      ...(this.#options.families?.() ?? []),
+      ...processFamilies(process, systemClock.wallMs()),
+    ]);
+    sendBytes(request, 200, METRICS_TYPE, Buffer.from(text));
   }
 
   #keys(request: ApiRequest): void {

@@ -88,6 +88,9 @@ function moduleEntries(module: KindModule): ApiEntry[] {
     const more = { kind: partKind, from: { group: from, version: fromVersion } };
     entries.push(part('token', ['create'], more));
   }
+  if (group === '' && plural === 'nodes') {
+    entries.push(part('proxy', ['get'], { kind: 'NodeProxyOptions', ...stream }));
+  }
   if (group === '' && plural === 'pods') {
     entries.push(
       part('binding', ['create'], { kind: 'Binding' }),

@@ -22,6 +22,11 @@ export class InFlight {
     this.#limits = limits;
   }
 
+  /** How many are worked on. */
+  get now(): { readonly reads: number; readonly writes: number } {
+    return this.#total;
+  }
+
   /** Throws 429 when there is no room; else call the result when the request is done. */
   enter(user: string, kind: 'reads' | 'writes'): () => void {
     const max = kind === 'reads' ? this.#limits.readsMax : this.#limits.writesMax;

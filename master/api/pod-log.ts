@@ -4,7 +4,8 @@
  */
 import type { Pod } from '../../protocol/kinds/types.ts';
 import { ApiError, badRequest, type FieldError, invalid } from '../../protocol/status.ts';
-import { type ApiRequest, drained, sendText, writeHead } from './answers.ts';
+import { type ApiRequest, sendText } from './answers.ts';
+import { sendByteStream } from './byte-stream.ts';
 import { parseBoolean, parseInteger } from './routes.ts';
 
 /** PodLogOptions (core/v1), with the container found. */
@@ -36,23 +37,7 @@ export async function sendPodLog(
   if (source === undefined) {
     throw new ApiError(503, 'ServiceUnavailable', 'this master has no link to its boards for logs');
   }
-  const { response } = request;
-  const abort = new AbortController();
-  const stop = (): void => abort.abort();
-  response.once('close', stop);
-  try {
-    const bytes = await source.open(pod, options, abort.signal);
-    writeHead(request, 200, 'text/plain');
-    response.flushHeaders();
-    for await (const chunk of bytes) {
-      if (response.destroyed) return;
-      if (!response.write(chunk) && !(await drained(response))) return;
-    }
-    response.end();
-  } finally {
-    response.off('close', stop);
-    abort.abort();
-  }
+  await sendByteStream(request, 'text/plain', (signal) => source.open(pod, options, signal));
 }
 
 function logOptions(pod: Pod, query: URLSearchParams): LogOptions {

@@ -17,6 +17,7 @@ import type { ListOptions } from './client.ts';
 import { copyOf } from './copy.ts';
 import type { ListPage, StoredList } from './list.ts';
 import { type AnswerForm, negotiate, type Offers } from './negotiate.ts';
+import { isNodeProxy, proxyNode } from './node-proxy.ts';
 import { applyPatch } from './patch.ts';
 import { type LogSource, sendPodLog } from './pod-log.ts';
 import type { ObjectPath, Registry } from './registry.ts';
@@ -26,6 +27,7 @@ import { parseInteger, type ResourceRoute } from './routes.ts';
 import { scaleOf } from './scale.ts';
 import { itemHead, type Stored, tailOf } from './stored.ts';
 import { isStreamPart } from './streams/options.ts';
+import type { NodeSource } from './streams/source.ts';
 import { bind, evict, writeScale } from './subresource-handlers.ts';
 import { includeObject, sendTransformedList, sendTransformedObject } from './table.ts';
 import { PATCH_TRIES, type WritePart } from './update.ts';
@@ -34,6 +36,7 @@ import { streamWatch, type WatchLimits, type WatchRequest } from './watch-stream
 export interface HandlerContext {
   readonly registry: Registry;
   readonly logs: LogSource | undefined;
+  readonly nodes: NodeSource | undefined;
   readonly watchLimits: WatchLimits;
   readonly stopping: AbortSignal;
 }
@@ -97,7 +100,7 @@ export function watchOf(
   { message, query, user }: Pick<ApiRequest, 'message' | 'query' | 'user'>,
   route: ResourceRoute,
   resource: Resource,
-  { registry, watchLimits, stopping }: Omit<HandlerContext, 'logs'>,
+  { registry, watchLimits, stopping }: Omit<HandlerContext, 'logs' | 'nodes'>,
 ): WatchRequest {
   checkPlace(route, resource);
   const options = listOptions(query, route.namespace);
@@ -147,6 +150,8 @@ async function handleSubresource(
     module.plural === 'serviceaccounts'
   ) {
     if (verb === 'create') return requestToken(request, path, registry);
+  } else if (module.group === '' && module.plural === 'nodes' && isNodeProxy(subresource)) {
+    if (verb === 'get') return proxyNode(request, path, subresource, context);
   } else if (isPods && isStreamPart(subresource)) {
     // What asks for an upgrade does not come here, but to streams/upgrades.ts.
     if (verb === 'get' || verb === 'create') {

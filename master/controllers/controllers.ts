@@ -28,7 +28,7 @@ import { DEFAULT_LIFECYCLE_OPTIONS, type LifecycleOptions } from './node-lifecyc
 import { ObservedPodTimes } from './observed-times.ts';
 import { quotaController } from './quota-controller.ts';
 import { type Planner, rebalanceController } from './rebalance-controller.ts';
-import { type Controller, Runner } from './runner.ts';
+import { type Controller, type QueueFigures, Runner } from './runner.ts';
 import { daemonSetController, statefulSetController } from './set-controllers.ts';
 import { volumeController } from './volume-controllers.ts';
 import {
@@ -115,6 +115,8 @@ export interface RunningControllers {
   readonly informers: SharedInformers;
   /** Resolves when all caches are loaded and every controller works. */
   readonly ready: Promise<void>;
+  /** For `/metrics`. */
+  queues(): QueueFigures[];
   /** Lets the reconciliations under way end. */
   stop(): Promise<void>;
 }
@@ -169,6 +171,7 @@ export function startControllers(config: ControllersConfig): RunningControllers 
   return {
     informers,
     ready,
+    queues: () => started.map(({ runner }) => runner.figures),
     async stop() {
       times.stop();
       await Promise.all(started.map(({ runner }) => runner.stop()));

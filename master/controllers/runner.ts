@@ -11,6 +11,7 @@
 import type { Logger } from 'pino';
 import { type Clock, rfc3339 } from '../../protocol/clock.ts';
 import type { KubeObject } from '../../protocol/kinds/meta.ts';
+import { Distribution } from '../../protocol/prometheus.ts';
 import { ApiError } from '../../protocol/status.ts';
 import type { ApiClient, ResourceId } from '../api/client.ts';
 import type { Change, Informer } from '../informer/informer.ts';
@@ -92,6 +93,18 @@ interface Waiting {
   nextLookMs: number;
 }
 
+/** Seconds; client-go's workqueue has decades, too. */
+const WORK_BOUNDS = [0.0001, 0.001, 0.01, 0.1, 1, 10];
+
+/** What `/metrics` tells of a controller. */
+export interface QueueFigures {
+  readonly name: string;
+  readonly depth: number;
+  readonly adds: number;
+  readonly retries: number;
+  readonly seconds: Distribution;
+}
+
 export class Runner {
   readonly #controller: Controller;
   readonly #options: RunnerOptions;
@@ -101,6 +114,7 @@ export class Runner {
   readonly #blocked = new Set<string>();
   readonly #failures = new Map<string, string>();
   readonly #inFlight = new Set<Promise<void>>();
+  readonly #seconds = new Distribution(WORK_BOUNDS);
   #unsubscribe: (() => void)[] = [];
   #cancelTimer: (() => void) | undefined;
   #stopped = false;
@@ -124,6 +138,10 @@ export class Runner {
         () => this.#unblock(),
       ),
     );
+  }
+
+  get figures(): QueueFigures {
+    return { name: this.#controller.name, ...this.#queue.figures, seconds: this.#seconds };
   }
 
   async stop(): Promise<void> {
@@ -206,6 +224,7 @@ export class Runner {
   /** Never rejects. */
   async #handle(key: string): Promise<void> {
     const { clock } = this.#options;
+    const startedMs = clock.monotonicMs();
     try {
       const now: Now = { monotonicMs: clock.monotonicMs(), timestamp: rfc3339(clock.wallMs()) };
       const actions = await this.#controller.reconcile(key, now, this.#failures.get(key));
@@ -224,6 +243,7 @@ export class Runner {
     } catch (error) {
       this.#onFailure(key, error);
     }
+    this.#seconds.observe((clock.monotonicMs() - startedMs) / 1000);
   }
 
   #onFailure(key: string, error: unknown): void {

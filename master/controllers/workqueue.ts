@@ -20,14 +20,21 @@ export class WorkQueue {
   readonly #again = new Set<string>();
   readonly #failures = new Map<string, number>();
 
+  #adds = 0;
+  #retries = 0;
+
+  /** Keys that could be taken now; all that were added, and all that failed, so far. */
+  get figures(): { readonly depth: number; readonly adds: number; readonly retries: number } {
+    return { depth: this.#ready.size, adds: this.#adds, retries: this.#retries };
+  }
+
   get size(): number {
     return this.#ready.size + this.#delayed.size + this.#active.size;
   }
 
   add(key: string): void {
     if ((this.#failures.get(key) ?? 0) > PATIENT_AFTER && this.#delayed.has(key)) return;
-    if (this.#active.has(key)) this.#again.add(key);
-    else this.#ready.add(key);
+    this.#put(key);
   }
 
   addAfter(key: string, delayMs: number, nowMs: number): void {
@@ -43,8 +50,7 @@ export class WorkQueue {
     for (const [key, at] of this.#delayed) {
       if (at > nowMs) continue;
       this.#delayed.delete(key);
-      if (this.#active.has(key)) this.#again.add(key);
-      else this.#ready.add(key);
+      this.#put(key);
     }
     for (const key of this.#ready) {
       this.#ready.delete(key);
@@ -68,10 +74,17 @@ export class WorkQueue {
   /** Handled badly: once more after back-off. The milliseconds it will wait. */
   fail(key: string, nowMs: number): number {
     const failures = this.#failures.get(key) ?? 0;
+    this.#retries += 1;
     this.#failures.set(key, failures + 1);
     const delayMs = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** failures);
     this.addAfter(key, delayMs, nowMs);
     return delayMs;
+  }
+
+  #put(key: string): void {
+    const place = this.#active.has(key) ? this.#again : this.#ready;
+    if (!place.has(key)) this.#adds += 1;
+    place.add(key);
   }
 
   /** Milliseconds until a key can be taken; 0 for now, undefined when nothing waits. */

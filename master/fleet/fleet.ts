@@ -15,7 +15,7 @@ import { parseTopic } from '../../protocol/topics.ts';
 import { type ApiClient, RESOURCES } from '../api/client.ts';
 import type { MetricsSource } from '../api/metrics.ts';
 import type { LogSource } from '../api/pod-log.ts';
-import type { StreamSource } from '../api/streams/source.ts';
+import type { NodeSource, StreamSource } from '../api/streams/source.ts';
 import type { Bus, BusMessage } from '../broker/bus.ts';
 import { RefusalLog } from '../broker/refusal-log.ts';
 import type { EventRecorder } from '../controllers/events.ts';
@@ -55,7 +55,7 @@ export interface Fleet {
   /** For pods/log. */
   readonly logs: LogSource;
   /** For pods/exec, pods/attach and pods/portforward. */
-  readonly streams: StreamSource;
+  readonly streams: StreamSource & NodeSource;
   /** For `ApiServer.onUpgrade(STREAM_PATH, ...)`: the streams that boards open. */
   readonly upgrade: BoardStreams['upgrade'];
   /** Resolves when the informers have synced and the desired state goes out. */

@@ -14,13 +14,19 @@ import type { Logger } from 'pino';
 import type { WebSocketServer } from 'ws';
 import { encodeMessage } from '../../protocol/codec.ts';
 import type { Pod } from '../../protocol/kinds/types.ts';
-import { MESSAGE_VERSION, StreamRequest } from '../../protocol/messages.ts';
+import { MESSAGE_VERSION } from '../../protocol/messages.ts';
 import { ApiError } from '../../protocol/status.ts';
+import { StreamRequest } from '../../protocol/stream-requests.ts';
 import { CHANNEL, STREAM_FRAME_BYTES_MAX, STREAM_PATH } from '../../protocol/streams.ts';
 import { nodeTopics } from '../../protocol/topics.ts';
 import type { User } from '../api/client.ts';
 import type { LogOptions, LogSource } from '../api/pod-log.ts';
-import type { PodStreamRequest, StreamSource } from '../api/streams/source.ts';
+import type {
+  NodeRequest,
+  NodeSource,
+  PodStreamRequest,
+  StreamSource,
+} from '../api/streams/source.ts';
 import type { Bus } from '../broker/bus.ts';
 import { nodeOf } from '../broker/permissions.ts';
 import type { Timers } from '../informer/timers.ts';
@@ -40,14 +46,16 @@ const STREAMS_MAX = 256;
 const KEEP_ALIVE_MS = 60_000;
 
 /** What is wanted of a board, without what this file adds. */
-type Wanted = ({ readonly type: 'logs' } & LogOptions) | PodStreamRequest;
+type Wanted =
+  | ({ readonly podUid: string } & (({ readonly type: 'logs' } & LogOptions) | PodStreamRequest))
+  | NodeRequest;
 
 interface PendingDial {
   readonly node: string;
   readonly settle: (result: BoardStream | ApiError) => void;
 }
 
-export class BoardStreams implements LogSource, StreamSource {
+export class BoardStreams implements LogSource, StreamSource, NodeSource {
   readonly #options: StreamsOptions;
   readonly #pending = new Map<string, PendingDial>();
   readonly #streams = new Set<BoardStream>();
@@ -62,11 +70,19 @@ export class BoardStreams implements LogSource, StreamSource {
     options: LogOptions,
     signal: AbortSignal,
   ): Promise<AsyncIterable<Uint8Array>> {
-    return logBytes(await this.#open(pod, { type: 'logs', ...options }, signal));
+    const podUid = pod.metadata?.uid ?? '';
+    return logBytes(
+      await this.#open(nodeNameOf(pod), { podUid, type: 'logs', ...options }, signal),
+    );
   }
 
   openStream(pod: Pod, request: PodStreamRequest, signal: AbortSignal): Promise<BoardStream> {
-    return this.#open(pod, request, signal);
+    const podUid = pod.metadata?.uid ?? '';
+    return this.#open(nodeNameOf(pod), { podUid, ...request }, signal);
+  }
+
+  openNode(node: string, request: NodeRequest, signal: AbortSignal): Promise<BoardStream> {
+    return this.#open(node, request, signal);
   }
 
   /** For the API server's upgrades below STREAM_PATH. The socket belongs to us from here on. */
@@ -97,10 +113,9 @@ export class BoardStreams implements LogSource, StreamSource {
     for (const stream of this.#streams) stream.close();
   }
 
-  async #open(pod: Pod, wanted: Wanted, signal: AbortSignal): Promise<BoardStream> {
-    const node = pod.spec?.nodeName ?? '';
+  async #open(node: string, wanted: Wanted, signal: AbortSignal): Promise<BoardStream> {
     if (!this.#options.isConnected(node)) {
-      const message = `board "${node}" is not connected: its pods can be reached when it is back`;
+      const message = `board "${node}" is not connected: it can be reached when it is back`;
       throw new ApiError(503, 'ServiceUnavailable', message);
     }
     if (this.#pending.size + this.#streams.size >= STREAMS_MAX) {
@@ -111,8 +126,7 @@ export class BoardStreams implements LogSource, StreamSource {
     const dialled = this.#expect(id, node, signal);
     // Awaited below, after the message is out.
     dialled.catch(() => undefined);
-    const podUid = pod.metadata?.uid ?? '';
-    const request: StreamRequest = { v: MESSAGE_VERSION, id, podUid, ...wanted };
+    const request: StreamRequest = { v: MESSAGE_VERSION, id, ...wanted };
     await this.#options.bus.publish(
       nodeTopics(node).request,
       encodeMessage(StreamRequest, request),
@@ -189,6 +203,10 @@ export class BoardStreams implements LogSource, StreamSource {
     );
     return this.#server;
   }
+}
+
+function nodeNameOf(pod: Pod): string {
+  return pod.spec?.nodeName ?? '';
 }
 
 /** The end of the reader ends the stream. */

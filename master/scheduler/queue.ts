@@ -45,6 +45,14 @@ export class SchedulingQueue {
     return this.#entries.size;
   }
 
+  /** How many wait for what. A pod that is being tried counts as active. */
+  pending(): { readonly active: number; readonly backoff: number; readonly unschedulable: number } {
+    const counts = { active: 0, backoff: 0, parked: 0, taken: 0 };
+    for (const { place } of this.#entries.values()) counts[place] += 1;
+    const { active, taken, backoff, parked } = counts;
+    return { active: active + taken, backoff, unschedulable: parked };
+  }
+
   /** A new pod, or one whose spec changed: tried as soon as possible. */
   add(key: string, priority: number): void {
     const known = this.#entries.get(key);

@@ -123,3 +123,19 @@ function nameOf({ metadata = {} }: Pod): [namespace: string, name: string] {
 export function keyOfPod(pod: Pod): string {
   return nameOf(pod).join('/');
 }
+
+/** Runs the tasks with at most `max` at a time; each handles its own errors. */
+export async function runLimited(
+  tasks: readonly (() => Promise<void>)[],
+  max: number,
+): Promise<void> {
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < tasks.length) {
+      const task = tasks[next];
+      next += 1;
+      await task?.();
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(max, tasks.length) }, worker));
+}

@@ -13,19 +13,21 @@ import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
 import type { Node, Pod } from '../../protocol/kinds/types.ts';
 import { hasEnded } from '../../protocol/pod-phase.ts';
+import type { MetricFamily } from '../../protocol/prometheus.ts';
 import { ApiError } from '../../protocol/status.ts';
 import type { ApiClient } from '../api/client.ts';
 import type { EventRecorder } from '../controllers/events.ts';
 import type { Change } from '../informer/informer.ts';
 import type { SharedInformers } from '../informer/shared.ts';
 import { systemTimers, type Timers } from '../informer/timers.ts';
+import { Attempts } from './attempts.ts';
 import { type PlacedPod, scheduleBatch } from './batch.ts';
 import { compilePod, type PodInfo } from './pod-info.ts';
 import { budgetOf, findPreemption } from './preemption.ts';
 import { SchedulingQueue } from './queue.ts';
 import { type Mobility, planRebalance, type RebalancePlan } from './rebalance.ts';
 import { explain, type NodeExplanation, type Unschedulable } from './schedule.ts';
-import { keyOfPod, SchedulerWrites } from './scheduler-writes.ts';
+import { keyOfPod, runLimited, SchedulerWrites } from './scheduler-writes.ts';
 import type { Strategy } from './scores.ts';
 import { ClusterSnapshot, type MeasuredUsage } from './snapshot.ts';
 import { followVolumes } from './volume-catalog.ts';
@@ -66,6 +68,7 @@ export class Scheduler {
   readonly #profiles: Readonly<Record<string, Strategy>>;
   readonly #snapshot = new ClusterSnapshot();
   readonly #queue = new SchedulingQueue();
+  readonly #attempts = new Attempts();
   readonly #writes: SchedulerWrites;
   /** By uid: pods for which boards are being cleared. Each stands in the snapshot too. */
   readonly #nominations = new Map<string, { readonly pod: PodInfo; readonly node: string }>();
@@ -114,6 +117,11 @@ export class Scheduler {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     this.#cancelTimer?.();
     await this.#round;
+  }
+
+  /** For `/metrics`. */
+  families(): MetricFamily[] {
+    return this.#attempts.families(this.#queue, this.#options.informers.pods.list());
   }
 
   /** What a heartbeat measured on a board; undefined when the board has fallen silent. */
@@ -291,7 +299,10 @@ export class Scheduler {
         this.#nominations.delete(pod.uid);
         this.#assumed.add(pod.uid);
         writes.push(() => this.#bind(object, pod, decision.node));
-      } else failed.push({ object, pod, decision });
+      } else {
+        this.#attempts.count(object, 'unschedulable');
+        failed.push({ object, pod, decision });
+      }
     }
     writes.push(...this.#preempt(failed, nowMs));
     // Placements of this round may be what another pod's affinity waits for.
@@ -303,6 +314,7 @@ export class Scheduler {
     const { clock, log, informers } = this.#options;
     try {
       await this.#writes.bind(object, pod, nodeName);
+      this.#attempts.count(object, 'scheduled');
       this.#queue.remove(pod.key);
     } catch (error) {
       // Unless the informer has shown meanwhile that the pod did get its place.
@@ -312,6 +324,7 @@ export class Scheduler {
         this.#queue.remove(pod.key);
         return;
       }
+      this.#attempts.count(object, 'error');
       log.warn({ err: error, pod: pod.key, node: nodeName }, 'binding failed, will be tried again');
       this.#queue.retry(pod.key, clock.monotonicMs());
     }
@@ -379,17 +392,4 @@ export class Scheduler {
 function isRelabelled({ object, previous }: { object: Pod; previous: Pod }): boolean {
   const [now, before] = [object.metadata?.labels, previous.metadata?.labels];
   return JSON.stringify(now ?? {}) !== JSON.stringify(before ?? {});
-}
-
-/** Runs the tasks with at most `max` at a time; each handles its own errors. */
-async function runLimited(tasks: readonly (() => Promise<void>)[], max: number): Promise<void> {
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    while (next < tasks.length) {
-      const task = tasks[next];
-      next += 1;
-      await task?.();
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(max, tasks.length) }, worker));
 }

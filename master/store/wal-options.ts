@@ -26,6 +26,8 @@ export interface WalStoreOptions {
   /** Writes that may wait; more are refused with StoreBusyError. Default 10,000 and 64 MiB. */
   readonly queueMax?: number;
   readonly queueBytesMax?: number;
+  /** For measuring: called when a commit begins; what it returns, when the commit is durable. */
+  readonly timeCommit?: () => () => void;
   /** Something to tell the operator; the store goes on. */
   readonly onWarning?: (message: string) => void;
   /** The store has failed for good (see StoreFailedError): time to exit and start again. */

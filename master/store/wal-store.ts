@@ -342,8 +342,10 @@ class OpenWalStore implements WalStore {
     }
     this.#queue.splice(0, taken);
     if (frame.payloadLength > 0) {
+      const done = this.#options.timeCommit?.();
       try {
         await this.#log.commit();
+        done?.();
       } catch (error) {
         for (const { job } of answers) job.reject(error);
         return error;

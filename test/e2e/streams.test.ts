@@ -1,6 +1,6 @@
 /**
- * Streams into pods with unmodified kubectl on two boards, the current one and 1.32 (WebSockets), and Debian's 1.20 (SPDY): exec,
- * attach, cp, port-forward and debug, through master, board and podman. Needs root.
+ * Streams into pods, and the metrics of boards, with unmodified kubectl on two boards, the current one and 1.32 (WebSockets),
+ * and Debian's 1.20 (SPDY): exec, attach, cp, port-forward and debug, through master, board and podman. Needs root.
  */
 import { createHash, randomFillSync } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -9,6 +9,7 @@ import t, { type Test } from 'tap';
 import { Lab } from '../lab/lab.ts';
 import { BoardKubectl, KUBECONFIG } from '../support/board-kubectl.ts';
 import { demoContainer, demoPod } from '../support/demo-manifests.ts';
+import { Exposition } from '../support/exposition.ts';
 import { findKubectl, type Kubectl } from '../support/kubectl.ts';
 import { labMissing } from '../support/needs.ts';
 import { debug } from './kubectl-debug.ts';
@@ -48,6 +49,9 @@ t.test('streams into pods of two boards', { skip, timeout: 600_000 }, async (t) 
       await debug(t, place, version === '1.20');
     });
   }
+  await t.test('metrics of the master and of a board', async (t) =>
+    metrics(t, { lab, kubectl, binary: current }),
+  );
 });
 
 const CLAIMS: ReadonlyArray<readonly [string, (t: Test, place: Place) => Promise<void>]> = [
@@ -107,6 +111,59 @@ async function terminal(t: Test, { lab, binary }: Place): Promise<void> {
   const shown = await lab.board(1).exec('script', ['-q', '-c', command, '/dev/null']);
   t.match(shown, /33 101\r?\n\/dev\/pts\/\d+\r?\n/);
   t.match(shown, /code 4/);
+}
+
+async function metrics(t: Test, { lab, kubectl }: Place): Promise<void> {
+  const scrape = async (path: string) => new Exposition(await kubectl.ok('get', '--raw', path));
+  const board = (page: string) => scrape(`/api/v1/nodes/board2/proxy/metrics${page}`);
+  const rss = async () => {
+    const read = 'cat /proc/$(pgrep -o -f pier-agent.mjs)/status';
+    const status = await lab.board(2).exec('sh', ['-c', read]);
+    return /VmRSS:\s+(\d+)/.exec(status)?.[1];
+  };
+  const before = await scrape('/metrics');
+  for (const name of ['m1', 'm2', 'm3']) await kubectl.ok('create', 'configmap', name);
+  const after = await scrape('/metrics');
+  const made = { verb: 'POST', resource: 'configmaps', code: '201' };
+  const total = 'apiserver_request_total';
+  t.equal(after.sum(total, made) - before.sum(total, made), 3, 'three were made');
+  t.ok(after.sum('pier_store_revision') - before.sum('pier_store_revision') >= 3);
+  t.ok(after.sum('pier_store_commit_duration_seconds_count') > 3);
+  const controller = { name: 'node-controller' };
+  t.ok(after.sum('workqueue_adds_total', controller) >= 2);
+  t.equal(after.values('workqueue_depth', controller).length, 1);
+  t.same(after.values('scheduler_pending_pods', { queue: 'unschedulable' }), [0]);
+  const ready = { node: 'board2', condition: 'Ready', status: 'true' };
+  t.same(after.values('kube_node_status_condition', ready), [1]);
+
+  const rssBefore = await rss();
+  const container = { namespace: 'default', pod: 'web', container: 'main' };
+  const first = await board('/resource');
+  t.comment(
+    `RSS of the agent before the first scrape ${rssBefore} KiB, after it ${await rss()} KiB`,
+  );
+  const burn = 'n=0; while [ $n -lt 200000 ]; do n=$((n+1)); done';
+  await kubectl.ok('exec', 'web', '--', 'sh', '-c', burn);
+  const second = await board('/resource');
+  const cpu = 'container_cpu_usage_seconds_total';
+  const grown = second.sum(cpu, container) - first.sum(cpu, container);
+  t.ok(grown > 0.05, `the container worked for ${grown} s`);
+  const pod = { namespace: 'default', pod: 'web' };
+  t.equal(
+    second.sum(cpu, pod),
+    second.sum('pod_cpu_usage_seconds_total', pod),
+    'a pod is its containers',
+  );
+  t.ok(second.sum('container_memory_working_set_bytes', container) > 0);
+  const cpuOfNode = 'node_cpu_usage_seconds_total';
+  t.ok(second.sum(cpuOfNode) > first.sum(cpuOfNode));
+  const own = await board('');
+  t.same(own.values('kubelet_running_pods'), [1]);
+  t.same(own.values('kubelet_running_containers', { container_state: 'running' }), [2]);
+  const { families } = await board('/cadvisor');
+  t.ok(families.has('machine_cpu_cores') && families.has(cpu));
+  const refused = await kubectl.refused(['get', '--raw', '/api/v1/nodes/board2/proxy/pods']);
+  t.match(refused, /NotFound|not find/i);
 }
 
 async function copy(t: Test, { lab, kubectl, binary }: Place): Promise<void> {

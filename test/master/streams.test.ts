@@ -6,3 +6,4 @@ import './streams/framers.ts';
 import './streams/exec.ts';
 import './streams/ports.ts';
 import './streams/watch.ts';
+import './streams/metrics.ts';

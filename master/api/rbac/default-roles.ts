@@ -88,6 +88,21 @@ const PUBLIC_INFO: PolicyRule[] = [
   },
   { verbs: ['get'], nonResourceURLs: ['/version', '/version/'] },
 ];
+/** Prometheus' certificate would be of the group `system:monitoring`. */
+const MONITORING: PolicyRule[] = [
+  {
+    verbs: ['get'],
+    nonResourceURLs: [
+      ...['/healthz', '/healthz/*', '/livez', '/livez/*', '/metrics', '/metrics/slis'],
+      ...['/readyz', '/readyz/*'],
+    ],
+  },
+];
+const KUBELET_API: PolicyRule[] = [
+  on(['get', 'list', 'watch'], '', ['nodes']),
+  on(['proxy'], '', ['nodes']),
+  on(['*'], '', ['nodes/log', 'nodes/metrics', 'nodes/proxy', 'nodes/stats']),
+];
 const ISSUER: PolicyRule[] = [
   {
     verbs: ['get'],
@@ -144,6 +159,8 @@ export const DEFAULT_CLUSTER_ROLES: readonly ClusterRole[] = [
   role('system:basic-user', BASIC_USER),
   ...SIGNERS.map(approverRole),
   role('system:discovery', DISCOVERY),
+  role('system:kubelet-api-admin', KUBELET_API),
+  role('system:monitoring', MONITORING),
   role('system:public-info-viewer', PUBLIC_INFO),
   role('system:service-account-issuer-discovery', ISSUER),
 ];
@@ -158,6 +175,7 @@ export const DEFAULT_CLUSTER_ROLE_BINDINGS: readonly ClusterRoleBinding[] = [
   bindTo('cluster-admin', 'system:masters'),
   bindTo('system:basic-user', AUTHENTICATED),
   bindTo('system:discovery', AUTHENTICATED),
+  bindTo('system:monitoring', 'system:monitoring'),
   bindTo('system:public-info-viewer', AUTHENTICATED),
   bindTo('system:service-account-issuer-discovery', 'system:serviceaccounts'),
 ];

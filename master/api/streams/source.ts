@@ -3,6 +3,7 @@
  * protocol/streams.ts.
  */
 import type { Pod } from '../../../protocol/kinds/types.ts';
+import type { MetricsPage } from '../../../protocol/stream-requests.ts';
 import type { StreamFrame } from '../../../protocol/streams.ts';
 
 /** Which streams of a process the client wants (core/v1 PodExecOptions, PodAttachOptions). */
@@ -19,6 +20,9 @@ export type PodStreamRequest =
   | ({ readonly type: 'attach' } & Redirections)
   | { readonly type: 'portForward'; readonly port: number };
 
+/** What a board itself is asked for. */
+export type NodeRequest = { readonly type: 'metrics'; readonly page: MetricsPage };
+
 /** An open stream into a pod. Whoever has it must close it. */
 export interface PodStream {
   /** stdout, stderr and exit frames until it ends. Throws ApiError when it breaks. For one reader. */
@@ -32,4 +36,9 @@ export interface PodStream {
 export interface StreamSource {
   /** Throws ApiError, before anything is sent, when it cannot be opened; ends at `signal`. */
   openStream(pod: Pod, request: PodStreamRequest, signal: AbortSignal): Promise<PodStream>;
+}
+
+export interface NodeSource {
+  /** As `openStream`, to the board itself. */
+  openNode(node: string, request: NodeRequest, signal: AbortSignal): Promise<PodStream>;
 }

@@ -17,6 +17,7 @@ const MIB = 2 ** 20;
 const FINE: HostSample = {
   windowMs: 5000,
   cpuNanoCores: 0,
+  cpuSeconds: 0,
   memoryTotalBytes: 2 ** 30,
   memoryAvailableBytes: 2 ** 29,
   memoryWorkingSetBytes: 2 ** 29,

@@ -9,8 +9,9 @@ import { type Fleet, startFleet } from '../../../master/fleet/fleet.ts';
 import { SharedInformers } from '../../../master/informer/shared.ts';
 import { systemClock } from '../../../protocol/clock.ts';
 import type { Node, Pod } from '../../../protocol/kinds/types.ts';
-import type { Manifest, StreamRequest } from '../../../protocol/messages.ts';
+import type { Manifest } from '../../../protocol/messages.ts';
 import { ApiError } from '../../../protocol/status.ts';
+import type { StreamRequest } from '../../../protocol/stream-requests.ts';
 import { STREAM_PATH } from '../../../protocol/streams.ts';
 import { startApi } from '../api-fixture.ts';
 import {

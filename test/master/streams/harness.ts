@@ -2,10 +2,13 @@
  * A master's API and one board for tests of streams: real TLS, real WebSockets in both places, the agent's own code, and a
  * fake runtime below it. Only MQTT is left out: requests reach the board by a call.
  */
+import { tmpdir } from 'node:os';
 import { connect, type TLSSocket } from 'node:tls';
 import t from 'tap';
 import { WebSocket } from 'ws';
 import { serveStream } from '../../../agent/link/streams.ts';
+import type { PageSources } from '../../../agent/metrics/pages.ts';
+import { openMetrics } from '../../../agent/node-streams.ts';
 import { openStream, type StreamPod } from '../../../agent/pod-streams.ts';
 import { FakeRuntime } from '../../../agent/runtime/fake.ts';
 import type { FakeExec } from '../../../agent/runtime/fake-exec.ts';
@@ -14,7 +17,7 @@ import { systemTimers } from '../../../master/informer/timers.ts';
 import { systemClock } from '../../../protocol/clock.ts';
 import { decodeMessage } from '../../../protocol/codec.ts';
 import type { Pod } from '../../../protocol/kinds/types.ts';
-import { StreamRequest } from '../../../protocol/messages.ts';
+import { StreamRequest } from '../../../protocol/stream-requests.ts';
 import { STREAM_PATH } from '../../../protocol/streams.ts';
 import { containerSpec, sandboxSpec } from '../../agent/runtime.contract.ts';
 import { type Fixture, type Identity, PODS, pod as podOf, startApi } from '../api-fixture.ts';
@@ -67,7 +70,7 @@ export async function startPlace(exec: FakeExec): Promise<StreamPlace> {
     log,
     isConnected: () => place.connected,
   });
-  const api = await startApi({ streams });
+  const api = await startApi({ streams, nodes: streams });
   api.server.onUpgrade(STREAM_PATH, (...call) => streams.upgrade(...call));
   const runtime = new FakeRuntime({ exec, images: ['busybox'] });
   const spec = {
@@ -79,18 +82,33 @@ export async function startPlace(exec: FakeExec): Promise<StreamPlace> {
   const worker = await runOnBoard(runtime, made.json);
   const credentials = await credentialsOf(api.pki, 'pi4', 1, api.port);
   let serving = 0;
+  const sources: PageSources = {
+    node: 'pi4',
+    dataDir: tmpdir(),
+    clock: systemClock,
+    runtime,
+    workers: () => [worker],
+    proxy: { connections: 3, flows: 2 },
+    streams: {
+      get running() {
+        return serving;
+      },
+    },
+  };
   const publish = bus.publish.bind(bus);
   bus.publish = async (topic, payload, options) => {
     await publish(topic, payload, options);
     const request = decodeMessage(StreamRequest, payload);
     serving += 1;
-    const open = async (wanted: StreamRequest, signal: AbortSignal) =>
-      openStream(
+    const open = async (wanted: StreamRequest, signal: AbortSignal) => {
+      if (wanted.type === 'metrics') return openMetrics(wanted, sources);
+      return openStream(
         wanted,
         wanted.podUid === worker.pod.uid ? worker : undefined,
         { runtime, clock: systemClock },
         signal,
       );
+    };
     void serveStream({ credentials, request, log, open }).finally(() => {
       serving -= 1;
     });
