@@ -67,7 +67,7 @@ export function evictionVerdict(use: PodUse, shortage: Shortage, sample: HostSam
       );
     }
   }
-  return { reason: EVICTED, message: words.join('') };
+  return { reason: EVICTED, message: words.join(''), isDisruption: true };
 }
 
 function usedBytes({ memoryBytes, diskBytes }: PodUse, shortage: Shortage): number {

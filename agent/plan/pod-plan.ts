@@ -36,6 +36,8 @@ export interface PodView {
 export interface PodVerdict {
   readonly reason: string;
   readonly message: string;
+  /** Not for what the pod itself did: the board was short of something. */
+  readonly isDisruption?: true;
 }
 
 /** Kubernetes: activeDeadlineSeconds counts from when the board first knew the pod. */

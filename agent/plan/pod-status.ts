@@ -51,7 +51,9 @@ export function podStatus(view: PodView, context: StatusContext): PodStatus {
   const podIp = spec.hostNetwork === true ? context.hostIp : sandbox?.ip;
   return {
     phase,
-    ...view.verdict,
+    ...(view.verdict === undefined
+      ? {}
+      : { reason: view.verdict.reason, message: view.verdict.message }),
     conditions: conditions(view, context, { phase, mains, sidecars, newest }),
     hostIP: context.hostIp,
     hostIPs: [{ ip: context.hostIp }],
@@ -147,6 +149,11 @@ function conditions(
     { type: 'ContainersReady', ...ready },
     { type: 'PodScheduled', ok: true, since: rfc3339(context.startTimeMs) },
   ];
+  const { isDisruption, message } = view.verdict ?? {};
+  if (isDisruption === true && message !== undefined) {
+    // Kubernetes: not for a pod that was ended over a limit of its own.
+    drafts.push({ type: 'DisruptionTarget', ok: true, reason: 'TerminationByKubelet', message });
+  }
   return drafts.map((draft) => settle(draft, context));
 }
 

@@ -256,7 +256,8 @@ export class PodWorker {
     const { uid, namespace, name } = this.#pod;
     this.#verdict = verdict;
     this.#host.records.end(uid, verdict, this.#startTimeMs);
-    this.#host.emit({ uid, namespace, name, container: undefined, ...verdict, type });
+    const { reason, message } = verdict;
+    this.#host.emit({ uid, namespace, name, container: undefined, reason, message, type });
   }
 
   #view(): PodView {

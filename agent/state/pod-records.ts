@@ -145,9 +145,10 @@ function readRecords(value: unknown): Map<string, PodRecord> {
       throw new Error(`the record of pod ${uid} is not readable`);
     }
     const ip = typeof record.ip === 'string' ? record.ip : undefined;
-    const { reason, message } = isObject(record.verdict) ? record.verdict : {};
+    const { reason, message, isDisruption } = isObject(record.verdict) ? record.verdict : {};
     const ended = typeof reason === 'string' && typeof message === 'string';
-    const verdict = ended ? { verdict: { reason, message } } : {};
+    const disruption = isDisruption === true ? { isDisruption: true as const } : {};
+    const verdict = ended ? { verdict: { reason, message, ...disruption } } : {};
     const names = Array.isArray(record.made) ? record.made : [];
     const made = names.filter((name) => typeof name === 'string');
     const ephemeral = made.length === 0 ? {} : { made };

@@ -7,7 +7,12 @@
  * (master/controllers/disruption.ts).
  */
 import { rfc3339 } from '../../protocol/clock.ts';
-import type { Condition, Pod, PodDisruptionBudget } from '../../protocol/kinds/types.ts';
+import type {
+  Condition,
+  Pod,
+  PodCondition,
+  PodDisruptionBudget,
+} from '../../protocol/kinds/types.ts';
 import { matchesLabelSelector } from '../../protocol/selector.ts';
 import { ApiError, conflict, notFound } from '../../protocol/status.ts';
 import { type DeleteOptions, RESOURCES } from './client.ts';
@@ -39,11 +44,39 @@ export async function evictPod(core: Core, request: EvictRequest): Promise<Delet
   const pod: Pod = core.storage.parsed(stored);
   checkUid(pod, options);
   if (!needsNoBudget(pod)) await spendBudget(core, pod, dryRun);
+  if (!dryRun) await tellEviction(core, stored);
   // The budget was spent for this life of the pod, not for another of its name.
   const uid = pod.metadata?.uid;
   const preconditions = { ...options.preconditions, ...(uid === undefined ? {} : { uid }) };
   const target = { resource, namespace, name };
   return deleteObject(core, { ...target, options: { ...options, preconditions }, dryRun });
+}
+
+/** Nothing when the pod says so already, or changes all the time: the eviction is not held up by it. */
+async function tellEviction(core: Core, first: Stored): Promise<void> {
+  const type = 'DisruptionTarget';
+  const reason = 'EvictionByEvictionAPI';
+  let stored: Stored | undefined = first;
+  for (let attempt = 0; attempt < TRIES_MAX && stored !== undefined; attempt += 1) {
+    const pod: Pod = copyOf(core.storage.parsed(stored));
+    const all = pod.status?.conditions ?? [];
+    if (all.some((one) => one.type === type && one.reason === reason)) return;
+    const condition: PodCondition = {
+      type,
+      status: 'True',
+      lastTransitionTime: rfc3339(core.clock.wallMs()),
+      reason,
+      message: 'Eviction API: evicting',
+    };
+    const conditions = [...all.filter((one) => one.type !== type), condition];
+    const next: Pod = { ...pod, status: { ...pod.status, conditions } };
+    if ((await core.storage.replace(stored, next)) !== undefined) return;
+    const { namespace = '', name = '' } = pod.metadata ?? {};
+    const now = await core.storage.read(stored.resource, namespace, name);
+    const isSame =
+      now !== undefined && core.storage.scanned(now).metadata?.uid === pod.metadata?.uid;
+    stored = isSame ? now : undefined;
+  }
 }
 
 function checkUid(pod: Pod, { preconditions }: DeleteOptions): void {

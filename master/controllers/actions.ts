@@ -4,6 +4,7 @@
  */
 import type { KubeObject } from '../../protocol/kinds/meta.ts';
 import type { DeleteOptions, ResourceId } from '../api/client.ts';
+import type { Disruption } from './disruption-target.ts';
 import type { EventTarget, EventType } from './events.ts';
 
 /** An event that belongs to the outcome of an action. `{name}` and `{error}` are filled in. */
@@ -53,6 +54,8 @@ export type Action =
       /** Only this life of the object: a later one of the same name is left alone. */
       readonly uid: string;
       readonly options?: Omit<DeleteOptions, 'preconditions'>;
+      /** Of a pod: told in its status before the delete. */
+      readonly disruption?: Disruption;
       /** Asked live before the delete: if any of them exists, nothing is deleted. */
       readonly unlessExists?: readonly OwnerCheck[];
       readonly announce?: Announcement;

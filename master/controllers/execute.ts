@@ -10,6 +10,7 @@ import type { KubeObject } from '../../protocol/kinds/meta.ts';
 import { ApiError } from '../../protocol/status.ts';
 import type { ApiClient, ResourceId } from '../api/client.ts';
 import type { Action, Announcement } from './actions.ts';
+import { tellDisruption } from './disruption-target.ts';
 import type { EventRecorder } from './events.ts';
 
 const BATCH_MAX = 16;
@@ -162,6 +163,7 @@ async function executeDelete(
     if (await exists(client, owner.id, owner.namespace, owner.name, owner.uid)) return undefined;
   }
   try {
+    if (action.disruption !== undefined) await tellDisruption(client, action, action.disruption);
     const lingering = await announced(executor, action.announce, name, () =>
       client.delete(id, namespace, name, { ...action.options, preconditions: { uid } }),
     );

@@ -270,7 +270,7 @@ function planEvictions(plan: Plan, board: BoardView): void {
     if (waitMs > 0) {
       plan.waits.push(waitMs);
     } else if (!due.byReadiness || isGranted(plan, nameOf(board.node))) {
-      plan.actions.push(evict(pod));
+      plan.actions.push(evict(pod, now));
     } else {
       plan.waits.push(options.evictionIntervalMs);
     }
@@ -332,7 +332,7 @@ function toleratedMs(pod: Pod, taint: Taint, fallbackMs: number): number | undef
   return limits.length === 0 ? undefined : Math.min(...limits);
 }
 
-function evict(pod: Pod): Action {
+function evict(pod: Pod, now: Now): Action {
   const { namespace, name, uid } = pod.metadata ?? {};
   const id = RESOURCES.pods;
   return {
@@ -348,10 +348,15 @@ function evict(pod: Pod): Action {
         message: `Marking for deletion Pod ${namespace ?? ''}/{name}`,
       },
     },
+    disruption: {
+      reason: 'DeletionByTaintManager',
+      message: 'Taint manager: deleting due to NoExecute taint',
+      timestamp: now.timestamp,
+    },
   };
 }
 
-function forceDelete(pod: Pod): Action {
+function forceDelete(pod: Pod): Extract<Action, { type: 'delete' }> {
   return {
     type: 'delete',
     id: RESOURCES.pods,
@@ -371,6 +376,12 @@ function outOfService({ node, pods, notReadySinceMs }: BoardView): Action[] {
 
 function planOrphan(plan: Plan, { pod, sinceMs }: OrphanView): void {
   const waitMs = sinceMs + plan.options.orphanGraceMs - plan.now.monotonicMs;
-  if (waitMs > 0) plan.waits.push(waitMs);
-  else plan.actions.push(forceDelete(pod));
+  if (waitMs > 0) {
+    plan.waits.push(waitMs);
+    return;
+  }
+  const { timestamp } = plan.now;
+  const message = 'PodGC: node no longer exists';
+  const disruption = { reason: 'DeletionByPodGC', message, timestamp, hasFailed: true } as const;
+  plan.actions.push({ ...forceDelete(pod), disruption });
 }

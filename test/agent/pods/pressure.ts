@@ -128,6 +128,7 @@ t.test('who goes first', async (t) => {
 t.test("the words are the kubelet's", async (t) => {
   const victim = use('a', { request: '10Mi', usedMiB: 50 });
   t.strictSame(evictionVerdict(victim, 'memory', SHORT.memory), {
+    isDisruption: true,
     reason: 'Evicted',
     message:
       'The node was low on resource: memory. Threshold quantity: 100Mi, available: 99Mi. Container main was using 50Mi, request is 10Mi, has larger consumption of memory. ',
@@ -155,8 +156,16 @@ t.test('one pod goes at a time, and only while the board is short', async (t) =>
   await manager.relief.relieve(SHORT.memory, uses);
   await until('the larger one has failed', () => pi.last('larger')?.status.phase === 'Failed');
   t.match(pi.last('larger')?.status, { reason: 'Evicted', message: /low on resource: memory/ });
+  const disrupted = () =>
+    pi.last('larger')?.status.conditions?.find(({ type }) => type === 'DisruptionTarget');
+  const reason = 'TerminationByKubelet';
+  t.match(disrupted(), { status: 'True', reason, message: /low on resource: memory/ });
   t.ok(pi.reasons('larger').includes('Evicted'));
   t.ok(pi.isReady('large') && pi.isReady('small'), 'the others wait for what that gave');
+  await pi.stopAgent();
+  await pi.startAgent();
+  await until('it is told again', () => pi.last('larger')?.status.phase === 'Failed');
+  t.match(disrupted(), { status: 'True', reason }, 'the board remembers why');
 });
 
 t.test('a full disk: unused images first, then the pod that holds most of it', async (t) => {

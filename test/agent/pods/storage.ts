@@ -68,6 +68,8 @@ t.test('a pod whose volume holds more than it may is evicted, and the card freed
   await pi.startAgent();
   await until('it is still ended', () => pi.last('web')?.status.phase === 'Failed');
   t.equal(pi.last('web')?.status.reason, 'Evicted');
+  const types = pi.last('web')?.status.conditions?.map(({ type }) => type);
+  t.notOk(types?.includes('DisruptionTarget'), 'it was over a limit of its own');
 });
 
 t.test('the directory of a claim is made on demand, outlives pods, goes when told', async (t) => {

@@ -116,7 +116,12 @@ t.test(
       spec: { taints: [{ key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' }] },
     });
     const drained = board('a', 'True', { taints: [{ key: 'x', effect: 'NoExecute' }] });
-    t.match(ofType(run(one(drained, [pod('p')])), 'delete'), [{ name: 'p' }], 'at once');
+    const byTaint = { reason: 'DeletionByTaintManager', timestamp: NOW.timestamp };
+    t.match(
+      ofType(run(one(drained, [pod('p')])), 'delete'),
+      [{ name: 'p', disruption: byTaint }],
+      'at once',
+    );
     const retired = board('a', 'Unknown', {
       taints: [{ key: 'node.kubernetes.io/out-of-service', effect: 'NoExecute' }],
     });
@@ -133,6 +138,10 @@ t.test(
       ofType(actions, 'delete').map(({ name }) => name),
       ['old'],
     );
+    t.match(ofType(actions, 'delete')[0]?.disruption, {
+      reason: 'DeletionByPodGC',
+      hasFailed: true,
+    });
     t.match(ofType(actions, 'requeueAfter'), [{ delayMs: 10_000 }]);
   },
 );

@@ -207,6 +207,11 @@ t.test('an eviction spends the budget, and is refused in the words of Kubernetes
   t.same(Object.keys(budget.status?.disruptedPods ?? {}), [evicted]);
   const gone = await client.get<Pod>(RESOURCES.pods, 'default', evicted);
   t.ok(gone.metadata?.deletionTimestamp, 'with its grace period');
+  const [ready, target] = gone.status?.conditions ?? [];
+  t.match(ready, READY, 'what it said before stays');
+  t.match(target, { type: 'DisruptionTarget', status: 'True', reason: 'EvictionByEvictionAPI' });
+  const kept = await client.get<Pod>(RESOURCES.pods, 'default', 'c');
+  t.equal(kept.status?.conditions?.length, 1, 'nobody evicted this one');
   t.equal(await evict(evicted), 'evicted', 'what goes already costs nothing');
 });
 

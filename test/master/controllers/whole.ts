@@ -93,6 +93,9 @@ t.test('an app is rolled out, updated, moved from a dead board and removed', asy
     const alive = (await pods()).filter(({ spec }) => spec?.nodeName !== 'a');
     return alive.filter(({ status }) => status?.podIP !== undefined).length === 3;
   });
+  const left = (await pods()).find(({ spec }) => spec?.nodeName === 'a');
+  const target = left?.status?.conditions?.find(({ type }) => type === 'DisruptionTarget');
+  t.match(target, { status: 'True', reason: 'DeletionByTaintManager' });
   await until('and serves', async () => (await addresses()) === 3);
   const list = await client.list<Event>(RESOURCES.events, { namespace });
   const reasons = new Set(list.items.map(({ reason }) => reason));
