@@ -25,7 +25,7 @@ import { Link } from './link/link.ts';
 import { localIpv4 } from './network/addresses.ts';
 import { ensureForwarding, ensureServiceRoute, runIp } from './network/anyip.ts';
 import { PodRoutes } from './network/routes.ts';
-import { openMetrics } from './node-streams.ts';
+import { openBoardShell, openMetrics } from './node-streams.ts';
 import { openStream } from './pod-streams.ts';
 import { PodManager } from './pods/pod-manager.ts';
 import { VolumeRemover } from './pods/volume-remover.ts';
@@ -240,6 +240,13 @@ class RunningAgent {
           const workers = () => pods.workers();
           const proxy = this.#proxy;
           return openMetrics(request, { node, dataDir, clock, runtime, workers, proxy, streams });
+        }
+        if (request.type === 'shell') {
+          const { node } = this.#credentials;
+          const tell = (reason: string, message: string) =>
+            this.#reporter.node(reason, message, 'Normal');
+          const isAllowed = this.#config.allowShell;
+          return openBoardShell(request, { node, isAllowed, log, tell }, signal);
         }
         const worker = [...pods.workers()].find(({ pod }) => pod.uid === request.podUid);
         return openStream(request, worker, { runtime, clock }, signal);

@@ -17,6 +17,7 @@ export interface AgentFlags {
   readonly heartbeatSeconds: number;
   /** Names of images, with commas between them. */
   readonly pinImages?: string;
+  readonly allowShell?: boolean;
   readonly runtime?: RuntimeName;
   readonly criSocket?: string;
   readonly dockerSocket?: string;
@@ -40,6 +41,8 @@ export interface AgentConfig {
   readonly heartbeatMs: number;
   /** Images that stay on the board whatever its disk says. */
   readonly pinnedImages: readonly string[];
+  /** Whether people with the right to may be root on this board. */
+  readonly allowShell: boolean;
   readonly runtime: Pick<RuntimeSettings, 'name' | 'criSocket' | 'dockerSocket' | 'podman'>;
   readonly limits: typeof LIMITS;
 }
@@ -142,6 +145,7 @@ export function configOf(flags: AgentFlags): AgentConfig {
     dnsIp,
     clusterDomain: flags.clusterDomain.toLowerCase(),
     heartbeatMs: flags.heartbeatSeconds * SECOND,
+    allowShell: flags.allowShell === true,
     pinnedImages: (flags.pinImages ?? '').split(',').flatMap((name) => name.trim() || []),
     runtime: {
       name: flags.runtime,

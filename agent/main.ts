@@ -5,6 +5,13 @@ import { pino } from 'pino';
 import { type AgentFlags, configOf } from './config.ts';
 import { RUNTIME_NAMES } from './runtime/choose.ts';
 
+/** As a variable it has a value: PIER_AGENT_ALLOW_SHELL=false must not allow it. */
+function yesOrNo(text: string): boolean {
+  if (['true', '1', 'yes'].includes(text)) return true;
+  if (['false', '0', 'no', ''].includes(text)) return false;
+  throw new InvalidArgumentError('give true or false');
+}
+
 function wholeNumber(min: number, max: number) {
   return (text: string): number => {
     const value = Number(text);
@@ -84,6 +91,15 @@ function program(): Command {
         'images that are never removed when the disk is full, with commas between them',
         'PIN_IMAGES',
       ),
+    )
+    .addOption(
+      option(
+        '--allow-shell [yes]',
+        'let "pier shell" of those with the right to it (create on nodes/shell) be root on this board',
+        'ALLOW_SHELL',
+      )
+        .preset('true')
+        .argParser(yesOrNo),
     )
     .addOption(
       option(

@@ -65,11 +65,11 @@ export class Reporter {
   }
 
   /** About this board itself. */
-  node(reason: string, message: string): void {
+  node(reason: string, message: string, type: NodeEvent['type'] = 'Warning'): void {
     const { node } = this.#options;
     // Kubernetes gives events of a node the node's name for a uid.
     const involved = { kind: 'Node', namespace: '', name: node, uid: node };
-    this.#event(involved, { type: 'Warning', reason, message });
+    this.#event(involved, { type, reason, message });
   }
 
   #event(

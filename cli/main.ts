@@ -58,6 +58,16 @@ function program(): Command {
     .option('--kubeconfig <file>', 'who asks, and whom (default: $KUBECONFIG, then that of --data)')
     .option('--data <dir>', 'where Pier keeps its data', DATA)
     .action(rebalance);
+  pier
+    .command('shell')
+    .description('a shell on a board itself, where its agent allows it (--allow-shell)')
+    .argument('<node>')
+    .option('--kubeconfig <file>', 'who asks, and whom (default: $KUBECONFIG, then that of --data)')
+    .option('--data <dir>', 'where Pier keeps its data', DATA)
+    .action(async (node, options) => {
+      const { shell } = await import('./commands/shell.ts');
+      process.exitCode = await shell(node, options);
+    });
   addMasterCommands(pier);
   return pier;
 }

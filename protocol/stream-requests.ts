@@ -70,6 +70,17 @@ export const MetricsRequest = Type.Object({
 });
 export type MetricsRequest = Static<typeof MetricsRequest>;
 
+/** A shell on the board itself, with a terminal; of those boards only that allow it. */
+export const ShellRequest = Type.Object({
+  ...nodeStreamBase,
+  type: Type.Literal('shell'),
+  /** Who wants it, for the board's own log and events. */
+  user: Type.String({ maxLength: 256 }),
+  /** Of the client's terminal, for $TERM. */
+  term: Type.String({ pattern: '^[A-Za-z0-9._+-]{1,64}$' }),
+});
+export type ShellRequest = Static<typeof ShellRequest>;
+
 /** Into a pod of the board. */
 export type PodStreamRequest = LogsRequest | ExecRequest | AttachRequest | PortForwardRequest;
 
@@ -79,5 +90,6 @@ export const StreamRequest = Type.Union([
   AttachRequest,
   PortForwardRequest,
   MetricsRequest,
+  ShellRequest,
 ]);
 export type StreamRequest = Static<typeof StreamRequest>;

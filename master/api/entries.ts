@@ -89,7 +89,10 @@ function moduleEntries(module: KindModule): ApiEntry[] {
     entries.push(part('token', ['create'], more));
   }
   if (group === '' && plural === 'nodes') {
-    entries.push(part('proxy', ['get'], { kind: 'NodeProxyOptions', ...stream }));
+    entries.push(
+      part('proxy', ['get'], { kind: 'NodeProxyOptions', ...stream }),
+      part('shell', ['create'], { kind: 'NodeShellOptions', ...stream }),
+    );
   }
   if (group === '' && plural === 'pods') {
     entries.push(

@@ -152,6 +152,11 @@ async function handleSubresource(
     if (verb === 'create') return requestToken(request, path, registry);
   } else if (module.group === '' && module.plural === 'nodes' && isNodeProxy(subresource)) {
     if (verb === 'get') return proxyNode(request, path, subresource, context);
+  } else if (module.group === '' && module.plural === 'nodes' && subresource === 'shell') {
+    if (verb === 'get' || verb === 'create') {
+      await registry.authorize(request.user, 'create', path, { subresource });
+      throw badRequest('Upgrade request required: "pier shell NODE" sends one');
+    }
   } else if (isPods && isStreamPart(subresource)) {
     // What asks for an upgrade does not come here, but to streams/upgrades.ts.
     if (verb === 'get' || verb === 'create') {

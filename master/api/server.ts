@@ -82,6 +82,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
   const streams = new StreamUpgrades({
     registry: options.registry,
     source: options.streams,
+    nodes: options.nodes,
     watchLimits: { ...DEFAULT_WATCH_LIMITS, ...options.watchLimits },
     log,
     stopping: stopping.signal,

@@ -124,11 +124,11 @@ export class Board {
   spawn(
     command: string,
     args: readonly string[],
-    options: { env?: NodeJS.ProcessEnv; ipc?: boolean } = {},
+    options: { env?: NodeJS.ProcessEnv; input?: boolean } = {},
   ): ChildProcess {
     const child = spawn('nsenter', [...this.enter(), command, ...args], {
       env: options.env ?? process.env,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [options.input === true ? 'pipe' : 'ignore', 'pipe', 'pipe'],
     });
     this.#children.add(child);
     child.once('close', () => this.#children.delete(child));

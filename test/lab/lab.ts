@@ -112,7 +112,7 @@ export class Lab {
     await this.until('the master is ready', () => this.#apiReady());
   }
 
-  async startAgent(index: number): Promise<void> {
+  async startAgent(index: number, flags: readonly string[] = []): Promise<void> {
     const board = this.board(index);
     await this.#giveCredentials(board);
     const args = [
@@ -120,6 +120,7 @@ export class Lab {
       ...['--data', AGENT_DATA, '--credentials', `${AGENT_DATA}/credentials.json`],
       ...['--runtime', 'podman'],
       ...(this.#options.agentFlags ?? []),
+      ...flags,
     ];
     this.#running.set(board, {
       ...this.#running.get(board),

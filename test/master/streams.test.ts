@@ -7,3 +7,4 @@ import './streams/exec.ts';
 import './streams/ports.ts';
 import './streams/watch.ts';
 import './streams/metrics.ts';
+import './streams/shell.ts';

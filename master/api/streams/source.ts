@@ -21,7 +21,9 @@ export type PodStreamRequest =
   | { readonly type: 'portForward'; readonly port: number };
 
 /** What a board itself is asked for. */
-export type NodeRequest = { readonly type: 'metrics'; readonly page: MetricsPage };
+export type NodeRequest =
+  | { readonly type: 'metrics'; readonly page: MetricsPage }
+  | { readonly type: 'shell'; readonly user: string; readonly term: string };
 
 /** An open stream into a pod. Whoever has it must close it. */
 export interface PodStream {

@@ -22,16 +22,24 @@ import type { WatchLimits } from '../watch-stream.ts';
 import { ChannelClient } from './channel-client.ts';
 import { chooseExecProtocol, choosePortProtocol, protocolNames } from './channel-protocol.ts';
 import { acceptSocket, checkOrigin, refuseUpgrade, type Upgrade, wantsSpdy } from './handshake.ts';
+import { openNodeShell } from './node-shell.ts';
 import { commandOf, isStreamPart, portsOf, redirectionsOf, type StreamPart } from './options.ts';
 import { forwardOverChannels, forwardOverSpdy, type OpenPort } from './port-forward.ts';
 import { joinClient } from './remote-client.ts';
-import type { PodStream, PodStreamRequest, Redirections, StreamSource } from './source.ts';
+import type {
+  NodeSource,
+  PodStream,
+  PodStreamRequest,
+  Redirections,
+  StreamSource,
+} from './source.ts';
 import { SPDY_EXEC_PROTOCOLS, SpdyClient } from './spdy-client.ts';
 import { watchOverSocket } from './watch-socket.ts';
 
 export interface StreamUpgradesOptions {
   readonly registry: Registry;
   readonly source: StreamSource | undefined;
+  readonly nodes: NodeSource | undefined;
   readonly watchLimits: WatchLimits;
   readonly log: Logger;
   readonly stopping: AbortSignal;
@@ -103,6 +111,14 @@ export class StreamUpgrades {
       const context = { registry, watchLimits, stopping };
       const watch = watchOf({ message, query, user }, route, resource, context);
       return () => watchOverSocket(upgrade, watch, log);
+    }
+    if (isResource && route.group === '' && route.resource === 'nodes' && route.name !== '') {
+      if (route.subresource === 'shell') {
+        checkOrigin(message);
+        const { nodes } = this.#options;
+        const count = (): void => this.#countUntil(signal);
+        return openNodeShell(upgrade, route, { registry, nodes, query, count, log }, signal);
+      }
     }
     const isPod = isResource && route.group === '' && route.resource === 'pods';
     if (!isPod || route.name === '' || !isStreamPart(route.subresource)) {

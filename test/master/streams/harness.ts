@@ -8,7 +8,7 @@ import t from 'tap';
 import { WebSocket } from 'ws';
 import { serveStream } from '../../../agent/link/streams.ts';
 import type { PageSources } from '../../../agent/metrics/pages.ts';
-import { openMetrics } from '../../../agent/node-streams.ts';
+import { openBoardShell, openMetrics, type ShellContext } from '../../../agent/node-streams.ts';
 import { openStream, type StreamPod } from '../../../agent/pod-streams.ts';
 import { FakeRuntime } from '../../../agent/runtime/fake.ts';
 import type { FakeExec } from '../../../agent/runtime/fake-exec.ts';
@@ -36,6 +36,10 @@ export interface StreamPlace {
   /** Streams that the board serves now. */
   readonly serving: () => number;
   connected: boolean;
+  /** What the board's agent has for shells. */
+  shell: Pick<ShellContext, 'isAllowed' | 'loadPty'>;
+  /** Events of the board. */
+  readonly told: string[];
   open(path: string, options?: OpenOptions): Client;
   close(): Promise<void>;
 }
@@ -81,6 +85,7 @@ export async function startPlace(exec: FakeExec): Promise<StreamPlace> {
   const made = await api.call('POST', PODS, { body: podOf('web', spec) });
   const worker = await runOnBoard(runtime, made.json);
   const credentials = await credentialsOf(api.pki, 'pi4', 1, api.port);
+  const told: string[] = [];
   let serving = 0;
   const sources: PageSources = {
     node: 'pi4',
@@ -102,6 +107,10 @@ export async function startPlace(exec: FakeExec): Promise<StreamPlace> {
     serving += 1;
     const open = async (wanted: StreamRequest, signal: AbortSignal) => {
       if (wanted.type === 'metrics') return openMetrics(wanted, sources);
+      if (wanted.type === 'shell') {
+        const tell = (reason: string, message: string) => void told.push(`${reason}: ${message}`);
+        return openBoardShell(wanted, { ...place.shell, node: 'pi4', log, tell }, signal);
+      }
       return openStream(
         wanted,
         wanted.podUid === worker.pod.uid ? worker : undefined,
@@ -120,6 +129,8 @@ export async function startPlace(exec: FakeExec): Promise<StreamPlace> {
     containerId: worker.containers[0]?.id ?? '',
     serving: () => serving,
     connected: true,
+    shell: { isAllowed: false },
+    told,
     open: (path, options = {}) => openClient(api, path, options),
     close: async () => {
       streams.stop();
