@@ -29,6 +29,8 @@ import { openBoardShell, openMetrics } from './node-streams.ts';
 import { openStream } from './pod-streams.ts';
 import { PodManager } from './pods/pod-manager.ts';
 import { VolumeRemover } from './pods/volume-remover.ts';
+import { arping } from './pool/arping.ts';
+import { PoolMember } from './pool/pool-member.ts';
 import { type HostPort, hostPortsOf, withHostPorts } from './proxy/host-ports.ts';
 import { ServiceProxy } from './proxy/service-proxy.ts';
 import { type ServiceProblem, serviceTable } from './proxy/service-table.ts';
@@ -82,8 +84,11 @@ class RunningAgent {
   readonly #portProblems = new PortProblems();
   readonly #dns: ClusterDns;
   readonly #routes: PodRoutes;
+  readonly #pool: PoolMember;
   readonly #link: Link;
   #pods: PodManager | undefined;
+  /** Until the engine has been heard of, other boards are the better ones. */
+  #engineProblem: () => string | undefined = () => 'not known yet';
   #hostPorts: readonly HostPort[] = [];
   /** What has to be undone at the end, in the order it was begun. */
   readonly #ending: Array<() => void | Promise<void>> = [];
@@ -120,6 +125,7 @@ class RunningAgent {
     this.#web = new WebServer({ balancer: this.#proxy.balancer, limits: config.limits.web });
     this.#dns = this.#makeDns();
     this.#routes = new PodRoutes({ self: credentials.node, ip: runIp, log });
+    this.#pool = this.#makePool();
     this.#link = this.#makeLink();
   }
 
@@ -143,6 +149,7 @@ class RunningAgent {
       () => this.#web.stop(),
       () => this.#dns.stop(),
       () => this.#routes.flush(),
+      () => this.#pool.stop(),
     );
     this.#followCluster();
     this.#dns.start();
@@ -206,6 +213,23 @@ class RunningAgent {
     });
   }
 
+  #makePool(): PoolMember {
+    return new PoolMember({
+      credentials: this.#credentials,
+      session: this.#session,
+      clock,
+      log: this.#log.child({ part: 'pool' }),
+      limits: this.#config.limits.pool,
+      ip: runIp,
+      arping,
+      address: () => this.#board.address,
+      isReady: () => this.#engineProblem() === undefined,
+      onChange: () => this.#followServices(),
+      onProblem: (problem) => this.#reporter.serviceProblem(problem),
+      onTrouble: (reason, message) => this.#reporter.node(reason, message),
+    });
+  }
+
   #makeDns(): ClusterDns {
     const { dnsIp, clusterDomain, serviceCidr, limits } = this.#config;
     return new ClusterDns({
@@ -252,6 +276,7 @@ class RunningAgent {
         return openStream(request, worker, { runtime, clock }, signal);
       },
     });
+    this.#engineProblem = () => engine.problem ?? pods.engineProblem;
     const health = new Health({
       session: this.#session,
       dataDir,
@@ -261,7 +286,7 @@ class RunningAgent {
       runtime,
       workers: () => pods.workers(),
       foreignImages: () => pods.foreignImages(),
-      engineProblem: () => engine.problem ?? pods.engineProblem,
+      engineProblem: this.#engineProblem,
       publish: (message) => this.#link.publishHeartbeat(message),
       relieve: (sample, uses) => pods.relief.relieve(sample, uses),
     });
@@ -323,7 +348,8 @@ class RunningAgent {
   }
 
   #followCluster(): void {
-    const { boards } = this.#desired.current();
+    const { boards, services } = this.#desired.current();
+    this.#pool.update(services, boards);
     this.#followServices();
     this.#dns.changed();
     this.#routes.update(boards);
@@ -341,7 +367,7 @@ class RunningAgent {
     const { problems, ...listened } = withIngresses(table, ingresses, board);
     const wrong = this.#web.update(routes, ingresses, configs);
     this.#portProblems.keepOnly(ingresses);
-    this.#proxy.update({ ...listened, problems: [...problems, ...wrong] });
+    this.#proxy.update({ ...listened, problems: [...problems, ...wrong, ...this.#pool.problems] });
   }
 
   #tellProblem(problem: ServiceProblem): void {

@@ -114,6 +114,21 @@ export const LIMITS = {
     },
     upstream: { attemptMs: 1500, totalMs: 4500, rounds: 2 },
   },
+  /** Addresses of LoadBalancer services on the LAN. A dead board's are taken within deadMs + intervalMs. */
+  pool: {
+    /** UDP, between boards. */
+    port: 8884,
+    intervalMs: 400,
+    deadMs: 1600,
+    /** The kernel drops an address that is not renewed for so long: an agent that hangs does not keep it. */
+    lifetimeSeconds: 30,
+    renewMs: 10 * SECOND,
+    rebindMs: 5 * SECOND,
+    /** When to ask the LAN whether somebody else has an address, after it was taken. */
+    conflictLookMs: 3 * SECOND,
+    /** Certificates of boards not met yet that are looked at in a second. */
+    strangersMax: 20,
+  },
   state: {
     waitingPayloadsMax: 4096,
     clusterWriteDelayMs: 2 * SECOND,

@@ -163,8 +163,14 @@ export const DesiredService = Type.Object({
   sessionAffinitySeconds: Type.Optional(Type.Integer({ minimum: 1 })),
   /** Listened for on addresses that a board has. */
   externalIps: Type.Optional(Type.Array(Type.String())),
-  /** Boards listen on their own address; without ranges for everybody. */
-  loadBalancer: Type.Optional(Type.Object({ sourceRanges: Type.Array(Type.String()) })),
+  /** Without an address boards listen on their own; without ranges for everybody. */
+  loadBalancer: Type.Optional(
+    Type.Object({
+      sourceRanges: Type.Array(Type.String()),
+      /** Of the LAN: one board at a time takes it (agent/pool/). */
+      address: Type.Optional(Type.String()),
+    }),
+  ),
   /** The text of the annotation, right or wrong. */
   proxyProtocol: Type.Optional(Type.String()),
   /** Endpoints of the same board first, while there are any. */

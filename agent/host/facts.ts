@@ -147,7 +147,10 @@ export function boardAddress(
   const addresses = names
     .flatMap((name) => interfaces[name] ?? [])
     .filter(({ internal, address }) => !internal && !isLinkLocal(address));
-  const best = addresses.find(({ family }) => family === 'IPv4') ?? addresses[0];
+  const ipv4 = addresses.filter(({ family }) => family === 'IPv4');
+  // A /32 may be an address of the pool (agent/pool/), which comes and goes.
+  const lasting = ipv4.find(({ netmask }) => netmask !== '255.255.255.255');
+  const best = lasting ?? ipv4[0] ?? addresses[0];
   return best?.address ?? '127.0.0.1';
 }
 

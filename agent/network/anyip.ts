@@ -9,8 +9,8 @@ import { promisify } from 'node:util';
 /** Our routes carry this number, so that no other's is ever touched (`ip route show proto 99`). */
 export const ROUTE_PROTOCOL = '99';
 
-/** Runs `ip` with these arguments and returns what it prints. */
-export type RunIp = (args: readonly string[]) => Promise<string>;
+/** Runs `ip` with these arguments, and `input` on its standard input, and returns what it prints. */
+export type RunIp = (args: readonly string[], input?: string) => Promise<string>;
 
 /** The board's network cannot be set up. The message says what to do. */
 export class NetworkError extends Error {
@@ -23,9 +23,12 @@ export class NetworkError extends Error {
 const execute = promisify(execFile);
 
 /** Throws NetworkError with the words of `ip`. */
-export const runIp: RunIp = async (args) => {
+export const runIp: RunIp = async (args, input = '') => {
   try {
-    const { stdout } = await execute('ip', [...args], { timeout: 10_000 });
+    const running = execute('ip', [...args], { timeout: 10_000 });
+    // One that has ended already reads nothing; its exit code tells.
+    running.child.stdin?.on('error', () => undefined).end(input);
+    const { stdout } = await running;
     return stdout;
   } catch (cause) {
     throw new NetworkError(`"ip ${args.join(' ')}" failed: ${wordsOf(cause)}`, { cause });

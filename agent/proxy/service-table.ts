@@ -4,7 +4,8 @@
  * Kubernetes' rules: a port of a service leads to its ready endpoints; while there is none, to those that are
  * on their way out and still answer. With a Local traffic policy only endpoints of this board count; with
  * trafficDistribution PreferSameNode they come first. Without any, nobody listens, and a client is refused at once.
- * A LoadBalancer is listened for on the board's address, an external IP by the board that has it. Headless services
+ * A LoadBalancer is listened for on the board's address, or by the board that holds the one it has of the pool; an external IP
+ * by the board that has it. Headless services
  * and ExternalName are DNS alone.
  */
 import {
@@ -13,6 +14,7 @@ import {
   type ServiceEndpoint,
   type ServicePort,
 } from '../../protocol/messages.ts';
+import { fnv1a } from '../plan/fnv1a.ts';
 import type { ProxyProtocol } from './proxy-header.ts';
 
 export interface Backend {
@@ -54,7 +56,9 @@ export interface ServiceProblem {
     | 'PortConflict'
     | 'ListenFailed'
     | 'RouteConflict'
-    | 'InvalidCertificate';
+    | 'InvalidCertificate'
+    | 'AddressOffLan'
+    | 'AddressConflict';
   readonly message: string;
 }
 
@@ -210,10 +214,13 @@ function placesOf(service: DesiredService, port: ServicePort, board: BoardPlace)
     const ips = port.protocol === 'UDP' ? board.addresses : [undefined];
     for (const ip of ips) places.push({ ip, port: port.nodePort, external: true });
   }
-  if (service.loadBalancer !== undefined && board.address !== '') {
-    const { sourceRanges: ranges } = service.loadBalancer;
+  if (service.loadBalancer !== undefined) {
+    const { sourceRanges: ranges, address: ip = board.address } = service.loadBalancer;
     const sourceRanges = ranges.length === 0 ? undefined : ranges;
-    places.push({ ip: board.address, port: port.port, external: true, sourceRanges });
+    // An address of the pool is listened for by the board that holds it just now (agent/pool/).
+    if (board.addresses.includes(ip) || (ip === board.address && ip !== '')) {
+      places.push({ ip, port: port.port, external: true, sourceRanges });
+    }
   }
   for (const ip of service.externalIps ?? []) {
     const known = places.some((place) => place.ip === ip && place.port === port.port);
@@ -286,15 +293,4 @@ function unsupported(service: DesiredService, port: ServicePort): ServiceProblem
 
 function nameOf({ namespace, name }: ServiceRef): string {
   return `${namespace}/${name}`;
-}
-
-/** 32-bit FNV-1a with a final mix, so that similar texts differ in all bits. */
-function fnv1a(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let index = 0; index < text.length; index++) {
-    hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
-  }
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
 }

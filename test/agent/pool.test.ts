@@ -1,0 +1,4 @@
+/** The pool of LAN addresses on boards. One file, because each costs a second. */
+import './pool/datagrams.ts';
+import './pool/decisions.ts';
+import './pool/simulation.ts';
