@@ -1,6 +1,7 @@
 /** Every setting and limit of the master in one place. Flags come from main.ts; nothing else reads the environment. */
 import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
+import { type AddressPool, parseAddressPool } from './load-balancer/address-pool.ts';
 
 export interface MasterConfig {
   readonly dataDir: string;
@@ -21,6 +22,8 @@ export interface MasterConfig {
   readonly evictionSeconds: number;
   readonly scheduling: 'binpack' | 'spread';
   readonly rebalance: RebalanceMode;
+  /** LAN addresses for LoadBalancer services; undefined: they have the boards' own. */
+  readonly addressPool: AddressPool | undefined;
 }
 
 export type RebalanceMode = 'off' | 'propose' | 'move';
@@ -35,10 +38,14 @@ export interface MasterFlags {
   readonly evictionSeconds: number;
   readonly scheduling: 'binpack' | 'spread';
   readonly rebalance: RebalanceMode;
+  readonly loadBalancerPool?: string;
 }
 
+/** Of services; agents have it as --service-cidr. */
+const SERVICE_CIDR = '10.43.0.0/16';
 const ANY_ADDRESS: ReadonlySet<string> = new Set(['::', '0.0.0.0']);
 
+/** Throws an Error that names the flag. */
 export function configOf(flags: MasterFlags): MasterConfig {
   const addresses = new Set(ANY_ADDRESS.has(flags.listen) ? localAddresses() : [flags.listen]);
   if (flags.address !== undefined) addresses.add(flags.address);
@@ -57,16 +64,26 @@ export function configOf(flags: MasterFlags): MasterConfig {
     evictionSeconds: flags.evictionSeconds,
     scheduling: flags.scheduling,
     rebalance: flags.rebalance,
+    addressPool: addressPool(flags, [...addresses]),
   });
+}
+
+function addressPool(flags: MasterFlags, addresses: string[]): AddressPool | undefined {
+  const { loadBalancerPool: text, podCidr } = flags;
+  if (text === undefined) return undefined;
+  return parseAddressPool(text, { podCidr, serviceCidr: SERVICE_CIDR, addresses });
 }
 
 /** Addresses of this board that others may use to reach the master; pod bridges are none of them. */
 function localAddresses(): string[] {
-  return Object.entries(networkInterfaces())
+  const entries = Object.entries(networkInterfaces())
     .filter(([name]) => !/^(pier|veth|cni|docker|podman)/.test(name))
     .flatMap(([, list]) => list ?? [])
-    .filter((entry) => !entry.internal && !entry.address.startsWith('fe80:'))
-    .map((entry) => entry.address);
+    .filter((entry) => !entry.internal && !entry.address.startsWith('fe80:'));
+  // An agent on this board may hold addresses of the pool, which come and go: a /32 counts only where there is no other.
+  const lasting = entries.filter(({ netmask }) => netmask !== '255.255.255.255');
+  const hasIpv4 = lasting.some(({ family }) => family === 'IPv4');
+  return (hasIpv4 ? lasting : entries).map((entry) => entry.address);
 }
 
 /** The address that others on the LAN use, IPv4 first; undefined on a board that has only itself. */

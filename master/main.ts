@@ -122,6 +122,10 @@ function program(): Command {
       rebalance,
       'off',
     )
+    .option(
+      '--load-balancer-pool <ranges>',
+      'free LAN addresses for services of type LoadBalancer, as in 192.168.1.240-192.168.1.250,192.168.1.224/29 (default: they have the addresses of the boards)',
+    )
     .action(run);
   master
     .command('board-credentials')

@@ -132,6 +132,8 @@ async function assemble(parts: Parts): Promise<void> {
     return recorder;
   };
   const ip = lanAddress(config.addresses);
+  const { addressPool } = config;
+  const pool = addressPool === undefined ? {} : { addressPool };
   await bootstrap(clientOf('bootstrap'), {
     serviceIp: KUBERNETES_SERVICE_IP,
     dnsIp: DNS_SERVICE_IP,
@@ -167,6 +169,7 @@ async function assemble(parts: Parts): Promise<void> {
     log: log.child({ part: 'fleet' }),
     clusterId: store.clusterId,
     epoch: store.epoch,
+    ...pool,
     events: eventsOf('kubelet'),
     kubernetesVersion: KUBERNETES_VERSION.gitVersion,
     onUsage: (node, heartbeat) => {
@@ -184,6 +187,7 @@ async function assemble(parts: Parts): Promise<void> {
     metrics: fleet.metrics,
     signRequest: requestSigner(pki, clock),
     rebalance: { planner: scheduler, mode: config.rebalance },
+    ...pool,
     options: {
       lifecycle: {
         ...DEFAULT_LIFECYCLE_OPTIONS,

@@ -12,7 +12,6 @@ import { readinessOf } from '../scheduler/taints.ts';
 import type { Action, Now } from './actions.ts';
 import { reconcileEndedPods } from './garbage.ts';
 import { reconcileIngressStatus } from './ingress-status.ts';
-import { isBoardsLoadBalancer, reconcileLoadBalancer } from './load-balancer.ts';
 import { isTerminating, type NamespaceContent, reconcileNamespace } from './namespace.ts';
 import { reconcileIpam } from './node-ipam.ts';
 import {
@@ -128,33 +127,6 @@ export function podGarbageController(
     ],
     reconcile: () =>
       reconcileEndedPods(pods.list(), terminatedPodsMax, (uid) => times.firstSeenMs(uid) ?? 0),
-  };
-}
-
-export function loadBalancerController(informers: SharedInformers): Controller {
-  const { services, endpoints, nodes } = informers;
-  const balanced = (): string[] =>
-    services
-      .list()
-      .filter(({ spec = {} }) => isBoardsLoadBalancer(spec))
-      .map((service) => keyOf(service));
-  return {
-    name: 'service-lb-controller',
-    workers: 1,
-    watches: [
-      watchOf(services, ({ object }) => [keyOf(object)]),
-      watchOf(endpoints, ({ object }) => [keyOf(object)]),
-      watchOf(nodes, balanced),
-    ],
-    reconcile(key): readonly Action[] {
-      const service = services.getByKey(key);
-      if (service === undefined) return [];
-      return reconcileLoadBalancer({
-        service,
-        endpoints: endpoints.getByKey(key),
-        nodes: nodes.list(),
-      });
-    },
   };
 }
 

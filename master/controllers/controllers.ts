@@ -9,11 +9,11 @@ import type { MetricsSource } from '../api/metrics.ts';
 import type { RebalanceMode } from '../config.ts';
 import { SharedInformers } from '../informer/shared.ts';
 import { systemTimers, type Timers } from '../informer/timers.ts';
+import type { AddressPool } from '../load-balancer/address-pool.ts';
 import { namespaceAccessController, roleAggregationController } from './access-controllers.ts';
 import { certificateController, type SignRequest } from './certificates.ts';
 import {
   ingressStatusController,
-  loadBalancerController,
   namespaceController,
   nodeIpamController,
   nodeLifecycleController,
@@ -24,6 +24,7 @@ import { ApiEventRecorder } from './events.ts';
 import { garbageController, type OwnedKind } from './garbage-controller.ts';
 import { horizontalController } from './horizontal-controller.ts';
 import { cronJobController, jobController } from './job-controllers.ts';
+import { loadBalancerController } from './load-balancer-controller.ts';
 import { DEFAULT_LIFECYCLE_OPTIONS, type LifecycleOptions } from './node-lifecycle.ts';
 import { ObservedPodTimes } from './observed-times.ts';
 import { quotaController } from './quota-controller.ts';
@@ -105,6 +106,8 @@ export interface ControllersConfig {
   readonly metrics?: MetricsSource;
   /** Signs client certificates; without it approved requests for them wait. */
   readonly signRequest?: SignRequest;
+  /** LAN addresses for LoadBalancer services; without it they have the boards' own. */
+  readonly addressPool?: AddressPool;
   /** Moves pods so that boards become free, or says so, or neither. */
   readonly rebalance?: { readonly planner: Planner; readonly mode: RebalanceMode };
   /** Makes the ends of events' names. */
@@ -138,7 +141,7 @@ export function startControllers(config: ControllersConfig): RunningControllers 
     statefulSetController(informers, times),
     jobController(informers, times),
     cronJobController(informers),
-    loadBalancerController(informers),
+    loadBalancerController(informers, config.addressPool),
     ingressStatusController(informers),
     nodeLifecycleController(informers, options.lifecycle),
     nodeIpamController(informers, options.clusterCidr),

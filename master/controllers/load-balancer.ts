@@ -1,5 +1,6 @@
 /**
- * LoadBalancer services: their status shows the addresses of the boards that listen for them. Pure.
+ * LoadBalancer services: their status shows the address that they have of the pool; without a pool those of the boards that
+ * listen for them. Pure.
  *
  * Which boards: those that are Ready and not labelled to be left out; with externalTrafficPolicy Local only those with a
  * ready endpoint, because the others would refuse. A service of another loadBalancerClass is somebody else's.
@@ -12,6 +13,7 @@ import type {
   ServiceSpec,
 } from '../../protocol/kinds/types.ts';
 import { RESOURCES } from '../api/client.ts';
+import { type Allocation, isBoardsLoadBalancer, wishOf } from '../load-balancer/allocation.ts';
 import { readinessOf } from '../scheduler/taints.ts';
 import type { Action } from './actions.ts';
 import { canonicalJson } from './pod-template.ts';
@@ -23,24 +25,44 @@ interface LoadBalancerView {
   readonly service: Service;
   readonly endpoints: Endpoints | undefined;
   readonly nodes: readonly Node[];
+  /** Undefined: the cluster has no pool of addresses. */
+  readonly allocation: Allocation | undefined;
 }
 
-/** Whether the boards themselves are the load balancer. */
-export function isBoardsLoadBalancer({ type, loadBalancerClass = '' }: ServiceSpec): boolean {
-  return type === 'LoadBalancer' && loadBalancerClass === '';
-}
-
-export function reconcileLoadBalancer({ service, endpoints, nodes }: LoadBalancerView): Action[] {
+export function reconcileLoadBalancer(view: LoadBalancerView): Action[] {
+  const { service } = view;
   if (service.metadata?.deletionTimestamp !== undefined) return [];
   const spec = service.spec ?? {};
   const have = service.status?.loadBalancer?.ingress ?? [];
   // What another load balancer wrote is its own; what is left from an earlier type goes.
   if (spec.type === 'LoadBalancer' && !isBoardsLoadBalancer(spec)) return [];
-  const wanted = spec.type === 'LoadBalancer' ? ingressOf(spec, endpoints, nodes) : [];
-  if (canonicalJson(have) === canonicalJson(wanted)) return [];
+  const wanted = spec.type === 'LoadBalancer' ? wantedIngress(view) : [];
+  const events = spec.type === 'LoadBalancer' ? complaints(view) : [];
+  if (canonicalJson(have) === canonicalJson(wanted)) return events;
   const loadBalancer = wanted.length === 0 ? {} : { ingress: wanted };
   const object: Service = { ...service, status: { ...service.status, loadBalancer } };
-  return [{ type: 'updateStatus', id: RESOURCES.services, object }];
+  return [...events, { type: 'updateStatus', id: RESOURCES.services, object }];
+}
+
+function wantedIngress({ service, endpoints, nodes, allocation }: LoadBalancerView) {
+  if (allocation === undefined) return ingressOf(service.spec ?? {}, endpoints, nodes);
+  // Kubernetes: VIP says that traffic arrives with this very address and port.
+  return allocation.type === 'address' ? [{ ip: allocation.ip, ipMode: 'VIP' }] : [];
+}
+
+/** Why a service has no address, or not the one it asks for. */
+function complaints({ service, allocation }: LoadBalancerView): Action[] {
+  const wish = wishOf(service);
+  let message: string | undefined;
+  if (allocation?.type === 'none') message = allocation.why;
+  else if (allocation === undefined && wish !== undefined) {
+    message =
+      `the wanted address ${wish} cannot be given: the master has no --load-balancer-pool, ` +
+      'so the boards listen on their own addresses';
+  }
+  if (message === undefined) return [];
+  const regarding = { apiVersion: 'v1', kind: 'Service', metadata: service.metadata ?? {} };
+  return [{ type: 'event', regarding, eventType: 'Warning', reason: 'AllocationFailed', message }];
 }
 
 function ingressOf(

@@ -14,7 +14,6 @@ import type {
   Node,
   Pod,
   Service,
-  ServiceSpec,
 } from '../../protocol/kinds/types.ts';
 import {
   type BoardRoute,
@@ -27,8 +26,9 @@ import {
 import { hasEnded } from '../../protocol/pod-phase.ts';
 import { matchesLabelSelector } from '../../protocol/selector.ts';
 import { targetPortOf } from '../controllers/endpoints.ts';
-import { isBoardsLoadBalancer } from '../controllers/load-balancer.ts';
 import { isPodReady } from '../controllers/pods.ts';
+import type { AddressPool } from '../load-balancer/address-pool.ts';
+import { isBoardsLoadBalancer, poolAddressOf } from '../load-balancer/allocation.ts';
 import type { Digest } from './desired-pods.ts';
 
 export interface ServiceView {
@@ -37,6 +37,8 @@ export interface ServiceView {
   /** Pods of the service's namespace. */
   readonly pods: readonly Pod[];
   readonly digest: Digest;
+  /** Undefined: boards listen for LoadBalancer services on their own addresses. */
+  readonly addressPool?: AddressPool | undefined;
 }
 
 const DEFAULT_AFFINITY_SECONDS = 10_800;
@@ -67,7 +69,7 @@ export function desiredService(view: ServiceView): DesiredService {
             spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? DEFAULT_AFFINITY_SECONDS,
         }
       : {}),
-    ...externalAccess(spec),
+    ...externalAccess(view),
     ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
     ...(spec.trafficDistribution === 'PreferSameNode' ? { preferLocal: true } : {}),
     internalTrafficLocal: spec.internalTrafficPolicy === 'Local',
@@ -85,15 +87,23 @@ export function boardRoute(node: Node, digest: Digest): BoardRoute | undefined {
   return { v: MESSAGE_VERSION, ...content, digest: digest(content) };
 }
 
-function externalAccess(spec: ServiceSpec): Pick<DesiredService, 'externalIps' | 'loadBalancer'> {
-  const externalIps = spec.externalIPs ?? [];
-  const ranges = spec.loadBalancerSourceRanges ?? [];
+function externalAccess(view: ServiceView): Pick<DesiredService, 'externalIps' | 'loadBalancer'> {
+  const { externalIPs: externalIps = [] } = view.service.spec ?? {};
+  const loadBalancer = loadBalancerOf(view);
   return {
     ...(externalIps.length === 0 ? {} : { externalIps }),
-    ...(isBoardsLoadBalancer(spec)
-      ? { loadBalancer: { sourceRanges: ranges.map((range) => range.trim()) } }
-      : {}),
+    ...(loadBalancer === undefined ? {} : { loadBalancer }),
   };
+}
+
+/** With a pool only once the service has an address of it: until then it is pending, and nobody listens. */
+function loadBalancerOf({ service, addressPool }: ServiceView): DesiredService['loadBalancer'] {
+  const spec = service.spec ?? {};
+  if (!isBoardsLoadBalancer(spec)) return undefined;
+  const sourceRanges = (spec.loadBalancerSourceRanges ?? []).map((range) => range.trim());
+  if (addressPool === undefined) return { sourceRanges };
+  const address = poolAddressOf(service, addressPool);
+  return address === undefined ? undefined : { sourceRanges, address };
 }
 
 function typeOf(type: string | undefined): DesiredService['type'] {

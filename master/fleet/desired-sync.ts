@@ -29,6 +29,7 @@ import type { Bus } from '../broker/bus.ts';
 import { joinKey, keyOf, splitKey } from '../informer/informer.ts';
 import { BY_CLAIM, BY_NAMESPACE, BY_NODE } from '../informer/shared.ts';
 import type { Timers } from '../informer/timers.ts';
+import type { AddressPool } from '../load-balancer/address-pool.ts';
 import { boardOf } from '../volumes/binding.ts';
 import { isLocalPath, isReachableFrom } from '../volumes/local-path.ts';
 import { DesiredIngresses } from './desired-ingresses.ts';
@@ -48,6 +49,7 @@ export interface DesiredSyncOptions {
   readonly clock: Clock;
   readonly clusterId: string;
   readonly epoch: number;
+  readonly addressPool?: AddressPool | undefined;
   /** SPKI DER of a board's key, once the board has said it. */
   readonly publicKeyOf: (node: string) => Uint8Array | undefined;
 }
@@ -342,7 +344,7 @@ export class DesiredSync {
 
   #updateService(key: string): void {
     const { namespace, name } = splitKey(key);
-    const { informers } = this.#options;
+    const { informers, addressPool } = this.#options;
     const service = informers.services.get(namespace, name);
     if (service === undefined) {
       this.#services.delete(key);
@@ -350,7 +352,7 @@ export class DesiredSync {
     }
     const endpoints = informers.endpoints.get(namespace, name);
     const pods = informers.pods.byIndex(BY_NAMESPACE, namespace);
-    this.#services.set(key, desiredService({ service, endpoints, pods, digest }));
+    this.#services.set(key, desiredService({ service, endpoints, pods, digest, addressPool }));
   }
 
   /**

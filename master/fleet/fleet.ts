@@ -22,6 +22,7 @@ import type { EventRecorder } from '../controllers/events.ts';
 import { Informer } from '../informer/informer.ts';
 import type { SharedInformers } from '../informer/shared.ts';
 import { systemTimers, type Timers } from '../informer/timers.ts';
+import type { AddressPool } from '../load-balancer/address-pool.ts';
 import { Boards } from './boards.ts';
 import { DesiredSync } from './desired-sync.ts';
 import type { FleetInformers } from './fleet-informers.ts';
@@ -47,6 +48,8 @@ export interface FleetOptions {
   /** For the scheduler: how busy a board is; undefined when it has fallen silent. */
   readonly onUsage?: (node: string, heartbeat: Heartbeat | undefined) => void;
   readonly timers?: Timers;
+  /** LAN addresses for LoadBalancer services; without it boards listen on their own. */
+  readonly addressPool?: AddressPool;
 }
 
 export interface Fleet {
@@ -151,6 +154,7 @@ class FleetLink {
       clock,
       clusterId,
       epoch,
+      addressPool: options.addressPool,
       publicKeyOf: (node) => this.boards.publicKeyOf(node),
     });
   }

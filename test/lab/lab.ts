@@ -19,6 +19,8 @@ const HOME = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const MASTER_DATA = '/var/lib/pier/master';
 const AGENT_DATA = '/var/lib/pier/agent';
 const WAIT_MS = 60_000;
+/** Beyond all boards. */
+const CLIENT = 200;
 
 export interface LabOptions {
   readonly boards: number;
@@ -101,9 +103,10 @@ export class Lab {
     await ensureDemoImage((args) => board.exec('podman', args, { env: this.#env }));
   }
 
-  async startMaster(): Promise<void> {
+  /** `more` flags are for this start alone. */
+  async startMaster(more: readonly string[] = []): Promise<void> {
     const board = this.board(1);
-    const flags = ['--address', board.address, ...(this.#options.masterFlags ?? [])];
+    const flags = ['--address', board.address, ...(this.#options.masterFlags ?? []), ...more];
     const args = [join(HOME, 'dist/pier-master.mjs'), 'run', '--data', MASTER_DATA, ...flags];
     this.#running.set(board, {
       ...this.#running.get(board),
@@ -151,6 +154,11 @@ export class Lab {
 
   async cable(index: number, plugged: boolean): Promise<void> {
     await this.#lan.cable(index, plugged);
+  }
+
+  /** A machine on the LAN that is no board: a network namespace (`nsenter --net=/run/netns/NETNS`). */
+  async plugInClient(): Promise<{ netns: string; address: string }> {
+    return this.#lan.plugIn(CLIENT);
   }
 
   async log(index: number, part: 'master' | 'agent'): Promise<string> {

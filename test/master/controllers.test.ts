@@ -2,6 +2,7 @@
  * The controllers: Kubernetes' documented behaviour as tables over the pure functions, and whole
  * runs. One test file (each costs a process), several sources.
  */
+import './controllers/address-pool.ts';
 import './controllers/certificates.ts';
 import './controllers/daemonsets.ts';
 import './controllers/deployment.ts';

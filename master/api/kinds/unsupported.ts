@@ -67,6 +67,8 @@ const HONOURED = {
     ...['ports', 'selector', 'type', 'clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy'],
     ...['publishNotReadyAddresses', 'sessionAffinity', 'internalTrafficPolicy', 'externalIPs'],
     ...['externalTrafficPolicy', 'loadBalancerSourceRanges', 'loadBalancerClass'],
+    // What cannot be given is an event on the service.
+    'loadBalancerIP',
     // Spoken of with the field that they belong to.
     ...['externalName', 'sessionAffinityConfig'],
   ]),
@@ -88,7 +90,6 @@ const HARMLESS: Readonly<Record<string, readonly unknown[]>> = {
 /** How a field is named in the sentence "this version of Pier does not ...". */
 const WORDS: Readonly<Record<string, string>> = {
   runtimeClassName: 'choose runtimes by class',
-  loadBalancerIP: 'give addresses of its own to services (boards listen on theirs)',
   trafficDistribution: 'prefer pods of the same zone',
   fsGroupChangePolicy: 'look at the files again once the directory has the group',
   mountOptions: 'pass options to mounts',

@@ -33,7 +33,7 @@ const NODES = [
 t.test('the status shows the boards that listen', async (t) => {
   const shown = (one: Service, endpoints?: Endpoints, nodes: readonly Node[] = NODES) => {
     const [action] = ofType(
-      reconcileLoadBalancer({ service: one, endpoints, nodes }),
+      reconcileLoadBalancer({ service: one, endpoints, nodes, allocation: undefined }),
       'updateStatus',
     );
     const object: Service | undefined = action?.object;

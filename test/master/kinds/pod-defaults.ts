@@ -185,7 +185,6 @@ t.test('what is stored but not honoured is named', async (t) => {
       'spec: {type: LoadBalancer, loadBalancerIP: 192.0.2.1, trafficDistribution: PreferClose, ports: [{port: 53, protocol: SCTP}]}',
     ),
     [
-      'spec.loadBalancerIP: stored, but this version of Pier does not give addresses of its own to services (boards listen on theirs) yet',
       'spec.trafficDistribution: stored, but this version of Pier does not prefer pods of the same zone yet',
       'spec.ports[0].protocol: stored, but this version of Pier does not forward SCTP yet',
     ],
