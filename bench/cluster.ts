@@ -22,6 +22,8 @@ export interface Cluster {
 export interface ClusterOptions extends Omit<LabOptions, 'connectHost'> {
   /** Boards that get an agent; the master is on board 1. */
   readonly agents: readonly number[];
+  /** Flags of the master that need the lab's addresses. */
+  readonly masterFlagsIn?: (lab: Lab) => readonly string[];
 }
 
 /** Builds dist/, so that what is measured is what is here. */
@@ -43,7 +45,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const interrupted = () => void lab.close().finally(() => process.exit(130));
   process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
   try {
-    await lab.startMaster();
+    await lab.startMaster(options.masterFlagsIn?.(lab));
     // Written after the master begins to answer.
     await lab.until('there is a kubeconfig', async () => existsSync(lab.kubeconfig));
     const connection = readKubeconfig(lab.kubeconfig);

@@ -12,6 +12,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   fleet: () => import('./fleet.ts'),
   'pod-start': () => import('./pod-start.ts'),
   failover: () => import('./failover.ts'),
+  takeover: () => import('./takeover.ts'),
   store: () => import('./store.ts'),
   dns: () => import('./dns.ts'),
   proxy: () => import('./proxy.ts'),

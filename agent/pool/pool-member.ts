@@ -19,6 +19,8 @@ import { HeldAddresses } from './held-addresses.ts';
 import { Membership, type OwnState } from './membership.ts';
 import { type LanPlace, offersOf } from './offers.ts';
 
+const ANSWER_MS_MIN = 50;
+
 export interface PoolLimits {
   readonly port: number;
   readonly intervalMs: number;
@@ -67,6 +69,8 @@ export class PoolMember {
   #isMember = false;
   #problems: readonly ServiceProblem[] = [];
   #said: OwnState | undefined;
+  /** By board: the last time it was answered out of turn. */
+  readonly #answeredMs = new Map<string, number>();
   #troubled = false;
 
   constructor(options: PoolMemberOptions) {
@@ -188,15 +192,22 @@ export class PoolMember {
     const heard = this.#codec.decode(bytes, nowMs);
     if (heard === undefined) return;
     if (heard.hello === undefined) {
-      this.#tell([heard.node]);
+      this.#answer(heard.node, nowMs);
       return;
     }
     const outcome = membership.receive(heard.node, heard.hello, nowMs);
-    if (outcome === 'stranger') this.#tell([heard.node]);
+    if (outcome === 'stranger') this.#answer(heard.node, nowMs);
     if (outcome !== 'news') return;
     this.#decide();
     // It may have held what we hold, and some of the LAN may have believed it.
     this.#announcer.announceSoon(this.#held.held, this.#lan()?.interface);
+  }
+
+  /** A certificate, and an old datagram, may be sent again by anybody: answers are counted out. */
+  #answer(node: string, nowMs: number): void {
+    if (nowMs - (this.#answeredMs.get(node) ?? Number.NEGATIVE_INFINITY) < ANSWER_MS_MIN) return;
+    this.#answeredMs.set(node, nowMs);
+    this.#tell([node]);
   }
 
   #decide(): void {
