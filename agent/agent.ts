@@ -90,6 +90,7 @@ class RunningAgent {
   /** Until the engine has been heard of, other boards are the better ones. */
   #engineProblem: () => string | undefined = () => 'not known yet';
   #hostPorts: readonly HostPort[] = [];
+  #toldDevices: Readonly<Record<string, string>> = {};
   /** What has to be undone at the end, in the order it was begun. */
   readonly #ending: Array<() => void | Promise<void>> = [];
 
@@ -164,6 +165,7 @@ class RunningAgent {
       () => runtime.stop(),
       () => pods.stop(),
     );
+    await pods.devices.look();
     const remover = this.#makeRemover(pods);
     this.#ending.push(() => remover.stop());
     const engine = new EngineStart(runtime, this.#config.limits.pods.engineRetry, this.#log);
@@ -287,11 +289,18 @@ class RunningAgent {
       workers: () => pods.workers(),
       foreignImages: () => pods.foreignImages(),
       engineProblem: this.#engineProblem,
-      publish: (message) => this.#link.publishHeartbeat(message),
+      publish: (message) => {
+        this.#link.publishHeartbeat(message);
+        void this.#followDevices(pods, publishFacts);
+      },
       relieve: (sample, uses) => pods.relief.relieve(sample, uses),
     });
-    const publishFacts = () =>
-      this.#link.publishFacts(this.#board.facts(this.#session, engine.version, this.#desired));
+    const publishFacts = () => {
+      const devices = pods.devices.capacity();
+      this.#toldDevices = devices;
+      const facts = this.#board.facts(this.#session, engine.version, this.#desired, devices);
+      this.#link.publishFacts(facts);
+    };
     this.#onRequest = (message) => streams.serve(message);
     this.#onConnected = () => {
       if (!this.#link.connected) return;
@@ -331,6 +340,7 @@ class RunningAgent {
         this.#followHostPorts();
       },
       emit: (event) => this.#reporter.podEvent(event),
+      deviceRoots: { dev: '/dev', sys: '/sys' },
       pinnedImages: this.#config.pinnedImages,
       emitNode: (reason, message) => this.#reporter.node(reason, message),
     });
@@ -385,6 +395,17 @@ class RunningAgent {
     if (isDeepStrictEqual(ports, this.#hostPorts)) return;
     this.#hostPorts = ports;
     this.#followServices();
+  }
+
+  /** Looked for with each heartbeat: what is plugged in wakes nobody by itself. */
+  async #followDevices({ devices }: PodManager, publishFacts: () => void): Promise<void> {
+    try {
+      await devices.look();
+      const isNews = !isDeepStrictEqual(devices.capacity(), this.#toldDevices);
+      if (isNews && this.#link.connected) publishFacts();
+    } catch (error) {
+      this.#log.warn({ err: error }, 'devices could not be looked for');
+    }
   }
 
   /** An interface that came or went, a lease with another address. */

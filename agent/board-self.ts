@@ -91,7 +91,13 @@ export class BoardSelf {
     };
   }
 
-  facts(session: string, runtimeVersion: string, desired: DesiredState): NodeFacts {
+  /** `devices`: what the board has of them, as quantities. */
+  facts(
+    session: string,
+    runtimeVersion: string,
+    desired: DesiredState,
+    devices: Readonly<Record<string, string>>,
+  ): NodeFacts {
     const facts = this.#known();
     const holds = desired.holds();
     return {
@@ -111,8 +117,8 @@ export class BoardSelf {
       model: facts.model,
       serial: facts.serial,
       internalIp: facts.internalIp,
-      capacity: { ...facts.capacity },
-      allocatable: this.#allocatable(),
+      capacity: { ...facts.capacity, ...devices },
+      allocatable: { ...this.#allocatable(), ...devices },
       labels: {
         'kubernetes.io/arch': facts.architecture,
         'kubernetes.io/os': facts.operatingSystem,

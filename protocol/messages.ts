@@ -199,6 +199,9 @@ export const Online = Type.Object({
 });
 export type Online = Static<typeof Online>;
 
+/** Resources of this domain are devices that a board has found on itself; nobody else advertises them. */
+export const DEVICE_DOMAIN = 'pier.local/';
+
 export const NodeFacts = Type.Object({
   v: Version,
   session: Type.String({ minLength: 1 }),
@@ -216,7 +219,7 @@ export const NodeFacts = Type.Object({
   model: Type.String(),
   serial: Type.String(),
   internalIp: Type.String(),
-  /** Quantities: cpu, memory, ephemeral-storage, pods, extended resources. */
+  /** Quantities: cpu, memory, ephemeral-storage, pods, devices. */
   capacity: Type.Record(Type.String(), Type.String()),
   allocatable: Type.Record(Type.String(), Type.String()),
   labels: Type.Record(Type.String(), Type.String()),

@@ -8,6 +8,7 @@ import type { Container, PodSpec } from '../../protocol/kinds/types.ts';
 import { milliValue, value } from '../../protocol/quantity.ts';
 import type { ContainerSpec, SandboxSpec } from '../runtime/runtime.ts';
 import { type BoardPod, containerHash } from './board-pod.ts';
+import type { DeviceUnit } from './device-plan.ts';
 import {
   ConfigError,
   type ConfigLookup,
@@ -25,6 +26,8 @@ export interface ContainerSpecInput {
   readonly facts: PodFacts;
   readonly volumes: ReadonlyMap<string, PlannedVolume>;
   readonly directories: PodDirectories;
+  /** The container's own. */
+  readonly devices?: readonly DeviceUnit[];
   /** The user of the image, looked up only for runAsNonRoot. */
   readonly imageUser?: string;
   /** The container whose processes this one is to see, by the engine's id. */
@@ -54,6 +57,7 @@ export function containerSpec(input: ContainerSpecInput): ContainerSpec {
       : { workingDir: container.workingDir }),
     env: [...env].map(([name, text]) => ({ name, value: text })),
     mounts: mounts(input, env),
+    devices: deviceFiles(input.devices ?? []),
     resources: resources(container),
     security: security(pod, container, input.imageUser),
     ...(targetId === undefined ? {} : { processes: { of: targetId } }),
@@ -153,6 +157,16 @@ function policyDns(
 
 function optionName(option: string): string {
   return option.split(':')[0] ?? option;
+}
+
+/** Where programs look for them: at the same place as on the board. */
+function deviceFiles(units: readonly DeviceUnit[]): NonNullable<ContainerSpec['devices']> {
+  // A camera may be there as a USB device and by its own name.
+  const files = new Map(units.flatMap(({ nodes }) => nodes.map((node) => [node.name, node])));
+  return [...files.values()].map(({ name, hostPath }) => ({
+    hostPath,
+    containerPath: `/dev/${name}`,
+  }));
 }
 
 function mounts(

@@ -12,6 +12,7 @@ import { rm } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
 import { fullImageName } from '../../protocol/image-name.ts';
+import type { DeviceRoots } from '../host/devices.ts';
 import { unmountMemory } from '../host/memory-mount.ts';
 import { readDiskSpace } from '../host/metrics.ts';
 import type { BackoffLimits } from '../plan/backoff.ts';
@@ -24,6 +25,7 @@ import type { DesiredView } from '../state/desired-state.ts';
 import type { PodRecords } from '../state/pod-records.ts';
 import type { PullNotes } from '../state/pull-notes.ts';
 import type { RunNotes } from '../state/run-notes.ts';
+import { BoardDevices } from './board-devices.ts';
 import { type EngineView, EngineWatch } from './engine-watch.ts';
 import { ImageCollector, type ImageCollectorLimits } from './image-collector.ts';
 import { ImagePuller } from './image-puller.ts';
@@ -60,6 +62,8 @@ export interface PodManagerOptions {
   readonly directories: (uid: string) => PodDirectories;
   readonly report: (report: PodStatusReport) => void;
   readonly emit: (event: PodEvent) => void;
+  /** Where the board's devices are looked for. */
+  readonly deviceRoots: DeviceRoots;
   readonly pinnedImages: readonly string[];
   /** An event of the board. */
   readonly emitNode: (reason: string, message: string) => void;
@@ -75,6 +79,7 @@ export class PodManager {
   readonly #watch: EngineWatch;
   readonly #volumes: VolumeWatch;
   readonly #images: ImageCollector;
+  readonly devices: BoardDevices;
   /** Acts on each measurement of the board. */
   readonly relief: PressureRelief;
   readonly #host: WorkerHost;
@@ -118,6 +123,14 @@ export class PodManager {
       inUse: () => this.#imagesInUse(),
       onFull: (message) => options.emitNode('FreeDiskSpaceFailed', message),
     });
+    this.devices = new BoardDevices({
+      roots: options.deviceRoots,
+      log,
+      records: options.records,
+      pod: (uid) => this.#workers.get(uid),
+      emit: options.emit,
+      wallMs: () => clock.wallMs(),
+    });
     this.relief = new PressureRelief({
       clock,
       log,
@@ -138,6 +151,7 @@ export class PodManager {
       engineSlots: new Semaphore(limits.parallelEngineCalls),
       records: options.records,
       notes: options.notes,
+      devices: this.devices,
       facts: options.facts,
       configs: () => options.desired().configs,
       directories: options.directories,

@@ -11,6 +11,7 @@ import {
   needsImageUser,
   sandboxSpec,
 } from '../plan/container-spec.ts';
+import { type DeviceUnit, unitsOfContainer } from '../plan/device-plan.ts';
 import { ConfigError, type ConfigLookup, type PodFacts } from '../plan/environment.ts';
 import type { FailureReason } from '../plan/memory.ts';
 import type { PodStep, StopReason } from '../plan/pod-plan.ts';
@@ -50,6 +51,8 @@ export interface StepContext {
   readonly ranBefore: boolean;
   /** Undefined when the range is used up; throws if the board has no range yet. */
   readonly assignIp: () => Promise<string | undefined>;
+  /** The devices of the pod. Throws an Error when the board has not enough. */
+  readonly devices: () => Promise<readonly DeviceUnit[]>;
   readonly signal: AbortSignal;
   /** preStop hooks under way, by container id: a second, shorter stop joins the first one's. */
   readonly preStops: Map<string, Promise<void>>;
@@ -237,6 +240,7 @@ async function createContainer(
     const image = needsImageUser(pod, container)
       ? await runtime.imageStatus(container.image ?? '')
       : undefined;
+    const devices = unitsOfContainer(pod.spec, container, await context.devices());
     const spec = containerSpec({
       pod,
       container,
@@ -245,6 +249,7 @@ async function createContainer(
       facts,
       volumes,
       directories,
+      devices,
       ...(image?.user === undefined ? {} : { imageUser: image.user }),
       ...(step.targetId === undefined ? {} : { targetId: step.targetId }),
     });

@@ -27,6 +27,7 @@ import type { Container, Runtime, Sandbox } from '../runtime/runtime.ts';
 import type { PodRecords } from '../state/pod-records.ts';
 import type { RunNotes } from '../state/run-notes.ts';
 import { backOffEvents } from './back-off-events.ts';
+import type { BoardDevices } from './board-devices.ts';
 import type { ImagePuller } from './image-puller.ts';
 import { PodBook } from './pod-book.ts';
 import { findContainer, messageOf, type PodEvent, runStep } from './pod-steps.ts';
@@ -59,6 +60,7 @@ export interface WorkerHost {
   readonly engineSlots: Semaphore;
   readonly records: PodRecords;
   readonly notes: RunNotes;
+  readonly devices: BoardDevices;
   readonly facts: () => BoardFacts;
   readonly configs: () => ConfigLookup;
   readonly directories: (uid: string) => PodDirectories;
@@ -311,6 +313,7 @@ export class PodWorker {
       directories: host.directories(uid),
       ranBefore: this.#ranBefore,
       assignIp: () => host.assignIp(uid, this.#startTimeMs),
+      devices: () => host.devices.unitsOf(this.#pod),
       signal: this.#pulls.signal,
       preStops: this.#preStops,
       emit: host.emit,

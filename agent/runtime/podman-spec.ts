@@ -132,6 +132,10 @@ export function containerBody(spec: ContainerSpec, place: ContainerPlace): Recor
       options: ['rbind', 'rprivate', readOnly ? 'ro' : 'rw'],
     })),
     ...namespacesOf(spec, place),
+    // As `podman run --device` writes it: there are no fields of its own for the place and the rights.
+    devices: (spec.devices ?? []).map(({ hostPath, containerPath }) => ({
+      path: `${hostPath}:${containerPath}:rw`,
+    })),
     resource_limits: resourcesOf(spec),
     ...securityOf(spec),
     stdin: spec.stdin,

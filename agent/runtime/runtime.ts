@@ -71,6 +71,11 @@ export interface ContainerSpec {
     readonly containerPath: string;
     readonly readOnly: boolean;
   }>;
+  /** Device files of the board, to be read and written by whoever the file's mode lets. Absent: none. */
+  readonly devices?: ReadonlyArray<{
+    readonly hostPath: string;
+    readonly containerPath: string;
+  }>;
   readonly resources: {
     /** From requests.cpu; 1000 is one core. */
     readonly cpuRequestMillis?: number;

@@ -1,9 +1,11 @@
 /**
- * What a board must remember about its pods by itself: their addresses and when it first knew them.
+ * What a board must remember about its pods by itself: their addresses, their devices and when it first knew them.
  * One small file, written when a pod comes or goes and never in between. Losing it costs nothing while
  * the engine still has the pods: their addresses are read back from there.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { decodeCbor, encodeCbor } from '../../protocol/codec.ts';
+import type { HeldUnits } from '../plan/device-plan.ts';
 import { allocatePodIp, cidrContains } from '../plan/pod-ip.ts';
 import type { PodVerdict } from '../plan/pod-plan.ts';
 import type { StateDirectory } from './state-file.ts';
@@ -16,6 +18,8 @@ export interface PodRecord {
   readonly verdict?: PodVerdict;
   /** Names of ephemeral containers that were made: none runs a second time, also not after a reboot. */
   readonly made?: readonly string[];
+  /** Units of the board's devices that are the pod's. */
+  readonly devices?: HeldUnits;
 }
 
 const FILE = 'pod-records';
@@ -77,6 +81,26 @@ export class PodRecords {
     this.#save();
     await this.#writing;
     return ip;
+  }
+
+  /** What the pods that `holds` names have of the board's devices. */
+  heldDevices(holds: (uid: string) => boolean): HeldUnits[] {
+    return this.devicesByPod().flatMap(([uid, devices]) => (holds(uid) ? [devices] : []));
+  }
+
+  devicesByPod(): [uid: string, devices: HeldUnits][] {
+    return [...this.#records].flatMap(([uid, { devices }]) =>
+      devices === undefined ? [] : [[uid, devices]],
+    );
+  }
+
+  /** From now on these units are the pod's; taken at once, durable when it returns. */
+  async keepDevices(uid: string, devices: HeldUnits, wallMs: number): Promise<void> {
+    const known = this.#records.get(uid) ?? { ip: undefined, startTimeMs: wallMs };
+    if (isDeepStrictEqual(known.devices, devices)) return this.#writing;
+    this.#records.set(uid, { ...known, devices });
+    this.#save();
+    await this.#writing;
   }
 
   /** The pod was ended for good. */
@@ -152,9 +176,18 @@ function readRecords(value: unknown): Map<string, PodRecord> {
     const names = Array.isArray(record.made) ? record.made : [];
     const made = names.filter((name) => typeof name === 'string');
     const ephemeral = made.length === 0 ? {} : { made };
-    records.set(uid, { ip, startTimeMs: record.startTimeMs, ...verdict, ...ephemeral });
+    const devices = isObject(record.devices) ? { devices: readUnits(record.devices) } : {};
+    records.set(uid, { ip, startTimeMs: record.startTimeMs, ...verdict, ...ephemeral, ...devices });
   }
   return records;
+}
+
+function readUnits(value: Record<string, unknown>): HeldUnits {
+  const entries = Object.entries(value).map(([resource, ids]) => [
+    resource,
+    Array.isArray(ids) ? ids.filter((id) => typeof id === 'string') : [],
+  ]);
+  return Object.fromEntries(entries);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -8,7 +8,7 @@
  * heartbeats never reach the disk.
  */
 import type { Node, NodeCondition, NodeStatus } from '../../protocol/kinds/types.ts';
-import type { Heartbeat, NodeFacts } from '../../protocol/messages.ts';
+import { DEVICE_DOMAIN, type Heartbeat, type NodeFacts } from '../../protocol/messages.ts';
 import { deepEqual } from '../api/equal.ts';
 import { VOLUMES_DIRECTORY } from '../volumes/local-path.ts';
 import type { BoardTrouble } from './board-trouble.ts';
@@ -97,7 +97,14 @@ export function statusPatch(
       !deepEqual(value, Object.entries(current).find(([name]) => name === key)?.[1]),
   );
   if (changed.length === 0) return undefined;
-  return { status: Object.fromEntries(changed) };
+  return { status: Object.fromEntries(changed.map(([key, value]) => [key, merged(key, value)])) };
+
+  /** In a merge patch a resource that is gone, as a device that was pulled, has to be named. */
+  function merged(key: string, value: unknown): unknown {
+    if (key !== 'capacity' && key !== 'allocatable') return value;
+    const gone = Object.keys(current[key] ?? {}).filter((name) => !(name in (wanted[key] ?? {})));
+    return { ...wanted[key], ...Object.fromEntries(gone.map((name) => [name, null])) };
+  }
 }
 
 function statusOfFacts(facts: NodeFacts, current: NodeStatus, versions: Versions): NodeStatus {
@@ -126,11 +133,14 @@ function statusOfFacts(facts: NodeFacts, current: NodeStatus, versions: Versions
 
 /**
  * Resources with a domain are put into `status.capacity` by whoever has them to give, and stay there
- * (Kubernetes: "Advertise Extended Resources for a Node").
+ * (Kubernetes: "Advertise Extended Resources for a Node"). Devices are the board's own to tell.
  */
 function extendedResources({ capacity = {} }: NodeStatus): Record<string, string> {
   return Object.fromEntries(
-    Object.entries(capacity).filter(([name]) => name.includes('/') && !PROTECTED_LABEL.test(name)),
+    Object.entries(capacity).filter(
+      ([name]) =>
+        name.includes('/') && !PROTECTED_LABEL.test(name) && !name.startsWith(DEVICE_DOMAIN),
+    ),
   );
 }
 

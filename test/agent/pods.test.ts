@@ -1,5 +1,6 @@
 /** The pods of a board on the fake engine: adoption, crashes, removal, lost state, failing engine. */
 import './pods/architecture.ts';
+import './pods/devices.ts';
 import './pods/ephemeral.ts';
 import './pods/images.ts';
 import './pods/pressure.ts';

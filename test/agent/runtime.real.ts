@@ -141,6 +141,49 @@ async function specTests(t: Test, harness: RealHarness): Promise<void> {
     t.notOk(existsSync(join(dir, 'run/hosts', sandbox.podUid)), 'its hosts file is gone');
   });
 
+  await t.test('a container gets the devices that are its own, and no others', async (t) => {
+    // Harmless, on every Linux, and not among those that every container has.
+    const device = '/dev/loop-control';
+    if (!existsSync(device)) return t.comment(`${device} is not there`);
+    const folder = join(dir, 'dev');
+    await mkdir(folder);
+    // Under another name, so that nothing but what is asked for can have made it.
+    const { stdout } = await run('stat', ['-c', '%Hr %Lr', device]);
+    await run('mknod', ['-m', '660', join(folder, 'tool'), 'c', ...stdout.trim().split(' ')]);
+    const devices = [
+      { hostPath: join(folder, 'tool'), containerPath: '/dev/bus/usb/001/tool' },
+      { hostPath: device, containerPath: device },
+    ];
+    const opens = (path: string) =>
+      `[ -c ${path} ] && (exec 3<>${path}) 2>/dev/null && echo "opened ${path}" || echo "refused ${path}"`;
+    const text = [
+      ...devices.map(({ containerPath }) => opens(containerPath)),
+      // A file of the same device, made by the container itself: the cgroup decides, not the file.
+      `/bin/busybox mknod /tmp/own c ${stdout.trim()} && echo made`,
+      opens('/tmp/own'),
+    ].join('\n');
+    const printed = async (host: number, change: Partial<ContainerSpec>) => {
+      const { ip: _, ...spec } = sandboxSpec(podCidr, host, { hostNetwork: true });
+      const security = { addCapabilities: ['MKNOD'] };
+      const made = script(harness, `mkdir -p /tmp\n${text}`, { security, ...change });
+      const { sandboxId, id } = await startPod(harness, spec, made);
+      await reached(runtime, id, 'exited');
+      const log = await readLog(runtime, id);
+      await runtime.removeSandbox(sandboxId);
+      return log;
+    };
+    const own = await printed(24, { devices });
+    t.equal(own, `opened /dev/bus/usb/001/tool\nopened ${device}\nmade\nopened /tmp/own\n`);
+    const none = await printed(25, {});
+    t.equal(none, `refused /dev/bus/usb/001/tool\nrefused ${device}\nmade\nrefused /tmp/own\n`);
+    const user = { runAsUser: 1000, runAsGroup: 1000, dropCapabilities: ['ALL'] };
+    t.match(
+      await printed(26, { devices, security: user }),
+      'refused /dev/bus/usb/001/tool\n',
+      'the mode of the file holds inside, too',
+    );
+  });
+
   await t.test('a pod on the network of the board has its interfaces', async (t) => {
     const { podUid, podName } = sandboxSpec(podCidr, 21);
     const { ip: _, ...spec } = sandboxSpec(podCidr, 21, { podUid, podName, hostNetwork: true });

@@ -69,6 +69,10 @@ export const ContainerConfig = table({
   workingDir: [5, 'string'],
   envs: [6, [{ key: [1, 'string'], value: [2, 'string'] }]],
   mounts: [7, [{ containerPath: [1, 'string'], hostPath: [2, 'string'], readonly: [3, 'bool'] }]],
+  devices: [
+    8,
+    [{ containerPath: [1, 'string'], hostPath: [2, 'string'], permissions: [3, 'string'] }],
+  ],
   labels: [9, 'map'],
   annotations: [10, 'map'],
   logPath: [11, 'string'],

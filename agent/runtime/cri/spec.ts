@@ -174,6 +174,7 @@ export function containerConfig(spec: ContainerSpec, place: ContainerPlace): Con
     workingDir: spec.workingDir,
     envs: spec.env.map(({ name, value }) => ({ key: name, value })),
     mounts,
+    devices: (spec.devices ?? []).map((device) => ({ ...device, permissions: 'rw' })),
     labels: {
       [LABELS.managed]: 'true',
       [LABELS.podUid]: sandbox.podUid,

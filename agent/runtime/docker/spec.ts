@@ -115,6 +115,11 @@ export function containerBody(spec: ContainerSpec, place: ContainerPlace): Named
       IpcMode: spec.boardIpc === true ? 'host' : `container:${sandbox.id}`,
       PidMode: pidMode(spec, sandbox),
       Mounts: mountsOf(spec, place),
+      Devices: (spec.devices ?? []).map(({ hostPath, containerPath }) => ({
+        PathOnHost: hostPath,
+        PathInContainer: containerPath,
+        CgroupPermissions: 'rw',
+      })),
       ...resourcesOf(spec),
       ...securityOf(spec),
       LogConfig: {

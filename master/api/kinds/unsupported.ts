@@ -188,7 +188,10 @@ function containerWarnings(path: string, container: Container, hostNetwork: bool
     warnings.push(...unhonoured(`${path}.volumeMounts[${index}]`, mount, 'volumeMount'));
   }
   const { limits } = container.resources ?? {};
-  warnings.push(...unhonoured(`${path}.resources.limits`, limits, 'resourceNames'));
+  // Those with a domain are counted by the scheduler; of pier.local the board gives the devices.
+  const ownLimits = Object.entries(limits ?? {}).filter(([name]) => !name.includes('/'));
+  const rest = Object.fromEntries(ownLimits);
+  warnings.push(...unhonoured(`${path}.resources.limits`, rest, 'resourceNames'));
   return warnings;
 }
 

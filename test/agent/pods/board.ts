@@ -117,6 +117,10 @@ export class Board {
       }),
       report: (report) => this.reports.push(report),
       emit: (event) => this.events.push(event),
+      deviceRoots: {
+        dev: path.join(this.directory, 'dev'),
+        sys: path.join(this.directory, 'sys'),
+      },
       pinnedImages: [],
       emitNode: () => {},
     });

@@ -199,11 +199,21 @@ t.test('the Node object', (t) => {
   const broken = statusPatch(after, said, { state: 'online', heartbeat: engineDown }, context);
   t.match(JSON.stringify(broken), /"status":"False","reason":"KubeletNotReady".*podman: gone/);
   const extended = structuredClone(after);
-  if (extended.status?.capacity) extended.status.capacity['pier.local/gpio'] = '2';
+  if (extended.status?.capacity) extended.status.capacity['example.com/dongle'] = '2';
   t.match(
     statusPatch(extended, said, online, context),
-    { status: { allocatable: { 'pier.local/gpio': '2' } } },
+    { status: { allocatable: { 'example.com/dongle': '2' } } },
     'what a person advertises is given to pods',
+  );
+  const plugged = facts('s', { capacity: { ...said.capacity, 'pier.local/i2c-1': '1' } });
+  const withDevice = statusPatch(after, plugged, online, context);
+  t.match(withDevice, { status: { capacity: { 'pier.local/i2c-1': '1' } } });
+  const holds = structuredClone(after);
+  if (holds.status?.capacity) holds.status.capacity['pier.local/i2c-1'] = '1';
+  t.match(
+    statusPatch(holds, said, online, context),
+    { status: { capacity: { 'pier.local/i2c-1': null } } },
+    'a device that was pulled is taken out',
   );
   const hot = statusPatch(
     after,

@@ -159,7 +159,7 @@ t.test('what is stored but not honoured is named', async (t) => {
         `livenessProbe: {tcpSocket: {port: 80}}
     lifecycle: {preStop: {exec: {command: [x]}}}
     ports: [{containerPort: 80, hostPort: 8080}, {containerPort: 81, hostPort: 8081, protocol: SCTP}]
-    resources: {limits: {cpu: 1, ephemeral-storage: 1Gi}}`,
+    resources: {limits: {cpu: 1, ephemeral-storage: 1Gi, pier.local/i2c-1: 1}}`,
         `volumes: [{name: a, nfs: {server: s, path: /}}, {name: b, emptyDir: {sizeLimit: 1Gi}}, {name: c, emptyDir: {medium: HugePages-2Mi}}]`,
       ),
     ),
