@@ -211,22 +211,31 @@ function usefulBoards(pods: readonly PodInfo[], snapshot: ClusterSnapshot): Node
   const open: NodeView[] = [];
   const emptyByKind = new Map<string, NodeView[]>();
   const emptyMax = new Map<string, number>();
+  /** Empty boards of one kind stand in rows by name: the one before says most of the time that there are enough of them. */
+  let full: NodeView | undefined;
+  const isLikeFull = (view: NodeView): boolean =>
+    full !== undefined &&
+    full.allocatable.length === view.allocatable.length &&
+    full.allocatable.every((amount, index) => amount === view.allocatable[index]) &&
+    rules.every((eligible) => eligible?.[full?.slot ?? -1] === eligible?.[view.slot]);
   for (const view of views) {
     const { slot } = view;
     if ((load[slot] ?? 0) < LOAD_SCORE_MIN) continue;
     if ((cpuFree[slot] ?? 0) < cpu || (memoryFree[slot] ?? 0) < memory) continue;
-    const bits = rules.map((eligible) => eligible?.[slot] ?? 0).join('');
-    if (!bits.includes('1')) continue;
+    if (!rules.some((eligible) => eligible?.[slot] === 1)) continue;
     if (view.pods.size > 0) {
       open.push(view);
       continue;
     }
+    if (isLikeFull(view)) continue;
+    const bits = rules.map((eligible) => eligible?.[slot] ?? 0).join('');
     const kind = `${view.allocatable.join(' ')} ${bits}`;
     const alike = emptyByKind.get(kind) ?? [];
     emptyByKind.set(kind, alike);
     const max = emptyMax.get(kind) ?? emptyBoardsMax(pods, view);
     emptyMax.set(kind, max);
     if (alike.length < max) alike.push(view);
+    else full = view;
   }
   open.sort((a, b) => room(a) - room(b) || a.slot - b.slot);
   const openMax = OPEN_BOARDS_MIN + OPEN_BOARDS_PER_POD * pods.length;

@@ -21,8 +21,6 @@ export interface Stock {
   /** Resources per shape; sizes[shape * resources + resource], in boards. */
   readonly resources: number;
   readonly sizes: Float64Array;
-  /** Of each shape, its size in the resource of which it takes most. */
-  readonly largest: Float64Array;
   /** How many of each shape are left. */
   readonly counts: Int32Array;
   /** What is left of each resource over all shapes. */
@@ -52,119 +50,181 @@ export function takeFromStock(stock: Stock, shape: number, times: number): void 
   }
 }
 
-/** The pods of `shapes` (those that the board may take, the largest first) that fill `free` best. Leaves stock and free as they are. */
-export function fillBoard(
-  stock: Stock,
-  free: Float64Array,
-  shapes: readonly number[],
-  options: FillOptions,
-): Fill {
-  const search = new Search(stock, free, options);
-  const waiting = shapes.filter((shape) => (stock.counts[shape] ?? 0) > 0);
-  return options.method === 'seeded' ? search.seeded(waiting) : search.wide(waiting);
-}
-
-class Search {
+/** Fills boards from one stock, one after the other; it leaves the stock as it is. */
+export class BoardFiller {
+  readonly #stock: Stock;
   readonly #sizes: Float64Array;
-  readonly #largest: Float64Array;
+  /** Lowered while a search holds a pod, and raised again. */
   readonly #counts: Int32Array;
   readonly #resources: number;
   readonly #free: Float64Array;
-  readonly #weights: Float64Array;
-  readonly #stepsMax: number;
-  readonly #width: number;
   readonly #current: number[] = [];
+  /**
+   * For each depth of a search, one after the other: the shapes that still fit. What does not fit on a board does not fit on it when it is
+   * fuller, so each depth looks only at what the one above has left; most steps are made on boards that are nearly full, where that is little.
+   */
+  #fitting = new Int32Array(1_024);
+  #weights: Float64Array;
+  #stepsMax = 0;
+  #width = WIDTH;
   #best: number[] = [];
   #bestSlack = Number.POSITIVE_INFINITY;
   #steps = 0;
+  /** Found by #closest: shapes, or -1. */
+  #first = -1;
+  #second = -1;
 
-  constructor(stock: Stock, free: Float64Array, { method, stepsMax }: FillOptions) {
+  constructor(stock: Stock) {
+    this.#stock = stock;
     this.#sizes = stock.sizes;
-    this.#largest = stock.largest;
-    this.#counts = stock.counts.slice();
+    this.#counts = stock.counts;
     this.#resources = stock.resources;
-    this.#free = free.slice();
+    this.#free = new Float64Array(stock.resources);
+    this.#weights = this.#free;
+  }
+
+  /** The pods of `shapes` (those that the board may take, the largest first) that fill `free` best. */
+  fill(free: Float64Array, shapes: readonly number[], { method, stepsMax }: FillOptions): Fill {
+    this.#free.set(free);
     // The wide way lets scarce resources count more than in proportion: found by measuring.
-    this.#weights = weightsOf(stock.demand, method === 'seeded' ? 1 : 2);
+    this.#weights = weightsOf(this.#stock.demand, method === 'seeded' ? 1 : 2);
     this.#stepsMax = stepsMax;
     this.#width = method === 'greedy' ? 1 : WIDTH;
+    this.#best = [];
+    this.#bestSlack = Number.POSITIVE_INFINITY;
+    this.#steps = 0;
+    this.#reserve(shapes.length);
+    this.#fitting.set(shapes);
+    if (method !== 'seeded') this.#widen(0, shapes.length);
+    else if (!this.#seed(shapes)) return { pattern: [], slack: this.#slack(), steps: 0 };
+    return { pattern: this.#best, slack: this.#bestSlack, steps: this.#steps };
   }
 
-  seeded(shapes: readonly number[]): Fill {
-    const seed = shapes.find((shape) => this.#fits(shape));
-    if (seed === undefined) return { pattern: [], slack: this.#slack(), steps: 0 };
+  /** False when nothing fits. */
+  #seed(shapes: readonly number[]): boolean {
+    const end = this.#stillFitting(0, shapes.length);
+    const seed = this.#fitting[shapes.length];
+    if (end === shapes.length || seed === undefined) return false;
     this.#put(seed);
-    this.#deepen(shapes, 0);
-    return { pattern: this.#best, slack: this.#bestSlack, steps: this.#steps };
+    this.#deepen(shapes.length, end);
+    this.#undo(seed);
+    return true;
   }
 
-  wide(shapes: readonly number[]): Fill {
-    this.#widen(shapes);
-    return { pattern: this.#best, slack: this.#bestSlack, steps: this.#steps };
-  }
-
-  #deepen(ordered: readonly number[], from: number): void {
+  /** Candidates are at `from` to `to` of `#fitting`. */
+  #deepen(from: number, to: number): void {
     this.#steps += 1;
     this.#remember();
-    for (let at = from; at < ordered.length && this.#mayGoOn(); at += 1) {
-      const shape = ordered[at] ?? 0;
-      if (!this.#fits(shape)) continue;
+    if (!this.#mayGoOn()) return;
+    const end = this.#stillFitting(from, to);
+    for (let at = to; at < end && this.#mayGoOn(); at += 1) {
+      const shape = this.#fitting[at] ?? 0;
       this.#put(shape);
-      this.#deepen(ordered, at);
+      this.#deepen(at, end);
       this.#undo(shape);
     }
   }
 
-  #widen(shapes: readonly number[]): void {
+  /** Candidates are at `from` to `to` of `#fitting`. */
+  #widen(from: number, to: number): void {
     this.#steps += 1;
-    const ways = this.#closest(shapes);
-    if (ways.length === 0) this.#remember();
-    for (const shape of ways) {
-      this.#put(shape);
-      this.#widen(shapes);
-      this.#undo(shape);
-      if (!this.#mayGoOn()) return;
+    const end = this.#closest(from, to);
+    const [first, second] = [this.#first, this.#second];
+    if (first < 0) {
+      this.#remember();
+      return;
     }
+    this.#put(first);
+    this.#widen(to, end);
+    this.#undo(first);
+    if (second < 0 || this.#width < WIDTH || !this.#mayGoOn()) return;
+    this.#put(second);
+    this.#widen(to, end);
+    this.#undo(second);
   }
 
-  /** The shapes that leave the shortest vector of free resources, best first. The hot loop of a plan: no calls in it. */
-  #closest(shapes: readonly number[]): number[] {
+  /**
+   * Finds the two shapes that leave the shortest vector of free resources, and writes those that fit behind `to`; returns their end. The hot loop of
+   * a plan: no calls in it.
+   */
+  #closest(from: number, to: number): number {
+    this.#reserve(to + to - from);
+    const fitting = this.#fitting;
     const sizes = this.#sizes;
     const counts = this.#counts;
     const free = this.#free;
     const weights = this.#weights;
     const resources = this.#resources;
-    let [first, second] = [-1, -1];
-    let [least, next] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
-    for (let from = this.#firstThatMayFit(shapes); from < shapes.length; from += 1) {
-      const shape = shapes[from] ?? 0;
+    const [free0 = 0, free1 = 0] = free;
+    const [weight0 = 0, weight1 = 0] = weights;
+    let end = to;
+    let first = -1;
+    let second = -1;
+    let least = Number.POSITIVE_INFINITY;
+    let next = Number.POSITIVE_INFINITY;
+    for (let place = from; place < to; place += 1) {
+      const shape = fitting[place] ?? 0;
       if ((counts[shape] ?? 0) <= 0) continue;
       let norm = 0;
-      for (let k = 0, at = shape * resources; k < resources; k += 1, at += 1) {
-        const rest = (free[k] ?? 0) - (sizes[at] ?? 0);
-        norm = rest < -EPSILON ? Number.POSITIVE_INFINITY : norm + (weights[k] ?? 0) * rest * rest;
+      if (resources === 2) {
+        // CPU and memory alone, which is most plans: the loop below, unrolled.
+        const rest0 = free0 - (sizes[2 * shape] ?? 0);
+        const rest1 = free1 - (sizes[2 * shape + 1] ?? 0);
+        if (rest0 < -EPSILON || rest1 < -EPSILON) continue;
+        norm = weight0 * rest0 * rest0 + weight1 * rest1 * rest1;
+      } else {
+        for (let k = 0, at = shape * resources; k < resources; k += 1, at += 1) {
+          const rest = (free[k] ?? 0) - (sizes[at] ?? 0);
+          norm =
+            rest < -EPSILON ? Number.POSITIVE_INFINITY : norm + (weights[k] ?? 0) * rest * rest;
+        }
+        if (norm === Number.POSITIVE_INFINITY) continue;
       }
+      fitting[end] = shape;
+      end += 1;
       if (norm < least) {
-        [second, next] = [first, least];
-        [first, least] = [shape, norm];
+        second = first;
+        next = least;
+        first = shape;
+        least = norm;
       } else if (norm < next) {
-        [second, next] = [shape, norm];
+        second = shape;
+        next = norm;
       }
     }
-    if (first < 0) return [];
-    return second < 0 || this.#width < WIDTH ? [first] : [first, second];
+    this.#first = first;
+    this.#second = second;
+    return end;
   }
 
-  /** Those before it are larger than all that is free. They come the largest first. */
-  #firstThatMayFit(shapes: readonly number[]): number {
-    const room = this.#free.reduce((a, b) => Math.max(a, b), 0) + EPSILON;
-    let [low, high] = [0, shapes.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((this.#largest[shapes[middle] ?? 0] ?? 0) > room) low = middle + 1;
-      else high = middle;
+  /** Writes those that fit behind `to`; returns their end. */
+  #stillFitting(from: number, to: number): number {
+    this.#reserve(to + to - from);
+    const fitting = this.#fitting;
+    const sizes = this.#sizes;
+    const counts = this.#counts;
+    const free = this.#free;
+    const resources = this.#resources;
+    let end = to;
+    for (let place = from; place < to; place += 1) {
+      const shape = fitting[place] ?? 0;
+      if ((counts[shape] ?? 0) <= 0) continue;
+      let fits = true;
+      for (let k = 0, at = shape * resources; k < resources; k += 1, at += 1) {
+        if ((sizes[at] ?? 0) > (free[k] ?? 0) + EPSILON) fits = false;
+      }
+      if (!fits) continue;
+      fitting[end] = shape;
+      end += 1;
     }
-    return low;
+    return end;
+  }
+
+  #reserve(length: number): void {
+    if (length <= this.#fitting.length) return;
+    const grown = new Int32Array(2 * length);
+    grown.set(this.#fitting);
+    this.#fitting = grown;
   }
 
   #mayGoOn(): boolean {
@@ -186,18 +246,6 @@ class Search {
     return slack;
   }
 
-  #sizeOf(shape: number, resource: number): number {
-    return this.#sizes[shape * this.#resources + resource] ?? 0;
-  }
-
-  #fits(shape: number): boolean {
-    if ((this.#counts[shape] ?? 0) <= 0) return false;
-    for (let k = 0; k < this.#resources; k += 1) {
-      if (this.#sizeOf(shape, k) > (this.#free[k] ?? 0) + EPSILON) return false;
-    }
-    return true;
-  }
-
   #put(shape: number): void {
     this.#current.push(shape);
     this.#move(shape, -1);
@@ -210,15 +258,23 @@ class Search {
 
   #move(shape: number, sign: 1 | -1): void {
     this.#counts[shape] = (this.#counts[shape] ?? 0) + sign;
-    for (let k = 0; k < this.#resources; k += 1) {
-      this.#free[k] = (this.#free[k] ?? 0) + sign * this.#sizeOf(shape, k);
+    for (let k = 0, at = shape * this.#resources; k < this.#resources; k += 1, at += 1) {
+      this.#free[k] = (this.#free[k] ?? 0) + sign * (this.#sizes[at] ?? 0);
     }
   }
 }
 
 /** Shares of the demand, raised to `power`, that sum up to 1. */
 export function weightsOf(demand: Float64Array, power: number): Float64Array {
-  const weights = demand.map((amount) => Math.max(0, amount) ** power);
-  const sum = weights.reduce((a, b) => a + b, 0);
-  return sum === 0 ? weights.fill(1) : weights.map((weight) => weight / sum);
+  const weights = new Float64Array(demand.length);
+  let sum = 0;
+  for (let k = 0; k < weights.length; k += 1) {
+    const amount = Math.max(0, demand[k] ?? 0);
+    const weight = power === 1 ? amount : amount ** power;
+    weights[k] = weight;
+    sum += weight;
+  }
+  if (sum === 0) return weights.fill(1);
+  for (let k = 0; k < weights.length; k += 1) weights[k] = (weights[k] ?? 0) / sum;
+  return weights;
 }

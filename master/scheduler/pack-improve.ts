@@ -24,11 +24,21 @@ export function closeBoards(draft: Draft, looksMax: number): void {
 
 class Closing {
   readonly #draft: Draft;
+  /** By shape: the sum over all resources. */
+  readonly #sizes: Float64Array;
+  /** Boards in use but for the one that is to be closed. */
+  #others: readonly Bin[] = [];
   #looksLeft: number;
 
   constructor(draft: Draft, looksMax: number) {
+    const { resources, sizes, counts } = draft.stock;
     this.#draft = draft;
     this.#looksLeft = looksMax;
+    this.#sizes = new Float64Array(counts.length);
+    for (const [at, size] of sizes.entries()) {
+      const shape = Math.floor(at / resources);
+      this.#sizes[shape] = (this.#sizes[shape] ?? 0) + size;
+    }
   }
 
   closeOne(): boolean {
@@ -43,6 +53,9 @@ class Closing {
 
   #close(index: number): boolean {
     const moves: Move[] = [];
+    this.#others = this.#draft.bins.filter(
+      (bin) => bin.index !== index && (bin.isOpen || this.#pods(bin.index).length > 0),
+    );
     const pods = [...this.#pods(index)].sort((a, b) => this.#size(b) - this.#size(a) || a - b);
     for (const shape of pods) {
       if (this.#looksLeft <= 0 || !this.#moveAway(shape, index, moves)) {
@@ -54,18 +67,18 @@ class Closing {
   }
 
   #moveAway(shape: number, from: number, moves: Move[]): boolean {
-    const straight = this.#bestFor(shape, from, -1);
+    const straight = this.#bestFor(shape, -1);
     if (straight !== undefined) {
       this.#record({ shape, from, to: straight }, moves);
       return true;
     }
-    for (const bin of this.#others(from)) {
+    for (const bin of this.#others) {
       if (bin.takes[shape] !== 1) continue;
       for (const smaller of new Set(this.#pods(bin.index))) {
         if (this.#size(smaller) >= this.#size(shape)) continue;
         this.#looksLeft -= 1;
         if (!this.#fitsInsteadOf(shape, smaller, bin)) continue;
-        const third = this.#bestFor(smaller, from, bin.index);
+        const third = this.#bestFor(smaller, bin.index);
         if (third === undefined) continue;
         this.#record({ shape: smaller, from: bin.index, to: third }, moves);
         this.#record({ shape, from, to: bin.index }, moves);
@@ -77,12 +90,13 @@ class Closing {
   }
 
   /** The fullest board that can take it. */
-  #bestFor(shape: number, from: number, not: number): number | undefined {
+  #bestFor(shape: number, not: number): number | undefined {
     let best: number | undefined;
     let least = Number.POSITIVE_INFINITY;
-    for (const bin of this.#others(from)) {
-      if (bin.index === not || bin.takes[shape] !== 1 || !this.#fits(shape, bin)) continue;
-      const room = bin.free.reduce((a, b) => a + b, 0);
+    for (const bin of this.#others) {
+      if (!this.#fits(shape, bin) || bin.takes[shape] !== 1 || bin.index === not) continue;
+      let room = 0;
+      for (const free of bin.free) room += free;
       if (room < least) {
         least = room;
         best = bin.index;
@@ -92,20 +106,18 @@ class Closing {
     return best;
   }
 
-  #others(from: number): Bin[] {
-    return this.#draft.bins.filter(
-      ({ index, isOpen }) => index !== from && (isOpen || this.#pods(index).length > 0),
-    );
-  }
-
   #fits(shape: number, { free }: Bin): boolean {
-    return free.every((room, k) => this.#sizeOf(shape, k) <= room + EPSILON);
+    for (let k = 0; k < free.length; k += 1) {
+      if (this.#sizeOf(shape, k) > (free[k] ?? 0) + EPSILON) return false;
+    }
+    return true;
   }
 
   #fitsInsteadOf(shape: number, other: number, { free }: Bin): boolean {
-    return free.every(
-      (room, k) => this.#sizeOf(shape, k) <= room + this.#sizeOf(other, k) + EPSILON,
-    );
+    for (let k = 0; k < free.length; k += 1) {
+      if (this.#sizeOf(shape, k) > (free[k] ?? 0) + this.#sizeOf(other, k) + EPSILON) return false;
+    }
+    return true;
   }
 
   #record(move: Move, moves: Move[]): void {
@@ -133,11 +145,8 @@ class Closing {
     return this.#pods(index).reduce((sum, shape) => sum + this.#size(shape), 0);
   }
 
-  /** The sum over all resources. */
   #size(shape: number): number {
-    let size = 0;
-    for (let k = 0; k < this.#draft.stock.resources; k += 1) size += this.#sizeOf(shape, k);
-    return size;
+    return this.#sizes[shape] ?? 0;
   }
 
   #sizeOf(shape: number, resource: number): number {

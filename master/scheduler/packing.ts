@@ -8,10 +8,10 @@
  * where their pods find room elsewhere (pack-improve.ts).
  */
 import {
+  BoardFiller,
   EPSILON,
   type Fill,
   type FillMethod,
-  fillBoard,
   type Pattern,
   type Stock,
   takeFromStock,
@@ -85,8 +85,9 @@ export function planPacking(
 ): PackPlan {
   let best: Draft | undefined;
   const methods = methodsFor(shapes.length);
+  const untouched = draftOf(shapes, boards);
   for (const method of methods) {
-    const draft = draftOf(shapes, boards);
+    const draft = copyOf(untouched);
     construct(draft, method, looksMax / methods.length);
     if (best === undefined || isBetter(draft, best)) best = draft;
   }
@@ -118,9 +119,13 @@ function draftOf(shapes: readonly PackShape[], boards: readonly PackBoard[]): Dr
     }
   }
   const rules = [...new Set(shapes.map(({ eligible }) => eligible))];
-  const largest = Float64Array.from(shapes, (_, shape) =>
-    sizes.subarray(shape * resources, (shape + 1) * resources).reduce((a, b) => Math.max(a, b), 0),
-  );
+  const largest = Float64Array.from(shapes, (_, shape) => {
+    let most = 0;
+    for (let k = 0; k < resources; k += 1) {
+      most = Math.max(most, sizes[shape * resources + k] ?? 0);
+    }
+    return most;
+  });
   const bySize = [...shapes.keys()].sort((a, b) => (largest[b] ?? 0) - (largest[a] ?? 0) || a - b);
   const lists = new Map<string, Pick<Bin, 'shapes' | 'takes'>>();
   const bins = boards.map((board, index): Bin => {
@@ -131,8 +136,25 @@ function draftOf(shapes: readonly PackShape[], boards: readonly PackBoard[]): Dr
     const free = Float64Array.from(inUnits(board.free));
     return { index, isOpen: board.isOpen, free, ...list };
   });
-  const stock: Stock = { resources, sizes, largest, counts, demand };
+  const stock: Stock = { resources, sizes, counts, demand };
   return { bins, stock, patterns: boards.map(() => []) };
+}
+
+/** What a plan changes is copied, the rest is shared. */
+function copyOf({ bins, stock }: Draft): Draft {
+  return {
+    bins: bins.map(
+      ({ index, isOpen, free, shapes, takes }): Bin => ({
+        index,
+        isOpen,
+        free: free.slice(),
+        shapes,
+        takes,
+      }),
+    ),
+    stock: { ...stock, counts: stock.counts.slice(), demand: stock.demand.slice() },
+    patterns: bins.map(() => []),
+  };
 }
 
 function listOf(
@@ -146,10 +168,11 @@ function listOf(
 
 function construct(draft: Draft, method: Method, looksMax: number): void {
   const { bins, stock } = draft;
+  const filler = new BoardFiller(stock);
   let looksLeft = looksMax;
   const fill = (bin: Bin): Fill => {
     const shapes = Math.max(1, bin.shapes.length);
-    const found = fillBoard(stock, bin.free, bin.shapes, {
+    const found = filler.fill(bin.free, bin.shapes, {
       method: looksLeft <= 0 ? 'greedy' : method.fill,
       stepsMax: Math.min(FILL_STEPS_MAX, Math.max(1, looksLeft / shapes)),
     });
@@ -157,10 +180,16 @@ function construct(draft: Draft, method: Method, looksMax: number): void {
     return found;
   };
   const weights = weightsOf(stock.demand, 1);
-  const roomIn = ({ free }: Bin): number =>
-    free.reduce((sum, f, k) => sum + f * (weights[k] ?? 0), 0);
-  const opened = bins.filter(({ isOpen }) => isOpen).sort((a, b) => roomIn(a) - roomIn(b));
-  for (const bin of opened) apply(draft, bin, fill(bin).pattern);
+  const roomIn = ({ free }: Bin): number => {
+    let room = 0;
+    for (let k = 0; k < free.length; k += 1) room += (free[k] ?? 0) * (weights[k] ?? 0);
+    return room;
+  };
+  const opened = bins
+    .filter(({ isOpen }) => isOpen)
+    .map((bin) => ({ bin, room: roomIn(bin) }))
+    .sort((a, b) => a.room - b.room);
+  for (const { bin } of opened) apply(draft, bin, fill(bin).pattern);
   const kinds = kindsOf(bins.filter(({ isOpen }) => !isOpen));
   if (method.byPatterns === true) usePatterns(draft, kinds);
   while (stock.counts.some((count) => count > 0)) {
@@ -266,8 +295,12 @@ function isUsed({ patterns }: Draft, { isOpen, index }: Bin): boolean {
 
 /** Of the boards in use; each amount raised to `power`. */
 function roomLeftIn(draft: Draft, power: number): number {
-  const used = draft.bins.filter((bin) => isUsed(draft, bin));
-  return used.reduce((sum, { free }) => free.reduce((x, room) => x + room ** power, sum), 0);
+  let sum = 0;
+  for (const bin of draft.bins) {
+    if (!isUsed(draft, bin)) continue;
+    for (const room of bin.free) sum += power === 1 ? room : room ** power;
+  }
+  return sum;
 }
 
 function openedBy(draft: Draft): number {
