@@ -3,7 +3,7 @@
  * master. Everything before the last step works without a master, and so does everything after. Services come
  * before the engine, which may take a while after a boot: pods that run already are reached again at once.
  */
-import { randomInt, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -12,28 +12,16 @@ import { systemClock as clock } from '../protocol/clock.ts';
 import type { BoardCredentials } from '../protocol/messages.ts';
 import { BoardSelf } from './board-self.ts';
 import { type AgentConfig, readCredentials, volumesDirectory } from './config.ts';
-import { ClusterDns } from './dns/cluster-dns.ts';
 import { EngineStart } from './engine-start.ts';
 import { Health } from './health.ts';
 import { checkHost } from './host/checks.ts';
 import { readEmulated } from './host/emulation.ts';
-import { withIngresses } from './ingress/listeners.ts';
-import { PortProblems } from './ingress/port-problems.ts';
-import { routingTable } from './ingress/routing-table.ts';
-import { WebServer } from './ingress/web-server.ts';
 import { Link } from './link/link.ts';
-import { localIpv4 } from './network/addresses.ts';
-import { ensureForwarding, ensureServiceRoute, runIp } from './network/anyip.ts';
-import { PodRoutes } from './network/routes.ts';
 import { openBoardShell, openMetrics } from './node-streams.ts';
 import { openStream } from './pod-streams.ts';
 import { PodManager } from './pods/pod-manager.ts';
 import { VolumeRemover } from './pods/volume-remover.ts';
-import { arping } from './pool/arping.ts';
-import { PoolMember } from './pool/pool-member.ts';
-import { type HostPort, hostPortsOf, withHostPorts } from './proxy/host-ports.ts';
-import { ServiceProxy } from './proxy/service-proxy.ts';
-import { type ServiceProblem, serviceTable } from './proxy/service-table.ts';
+import { hostPortsOf } from './proxy/host-ports.ts';
 import { Reporter } from './reporter.ts';
 import { chooseRuntime } from './runtime/choose.ts';
 import type { Runtime } from './runtime/runtime.ts';
@@ -44,6 +32,7 @@ import type { PodRecords } from './state/pod-records.ts';
 import type { PullNotes } from './state/pull-notes.ts';
 import { RunNotes } from './state/run-notes.ts';
 import { Streams } from './streams.ts';
+import { BoardTraffic } from './traffic.ts';
 
 export interface Agent {
   /** Says nothing to anybody and lets go of everything; pods run on. */
@@ -79,17 +68,10 @@ class RunningAgent {
   readonly #pullNotes: PullNotes;
   readonly #notes: RunNotes;
   readonly #board: BoardSelf;
-  readonly #proxy: ServiceProxy;
-  readonly #web: WebServer;
-  readonly #portProblems = new PortProblems();
-  readonly #dns: ClusterDns;
-  readonly #routes: PodRoutes;
-  readonly #pool: PoolMember;
+  readonly #traffic: BoardTraffic;
   readonly #link: Link;
-  #pods: PodManager | undefined;
   /** Until the engine has been heard of, other boards are the better ones. */
   #engineProblem: () => string | undefined = () => 'not known yet';
-  #hostPorts: readonly HostPort[] = [];
   #toldDevices: Readonly<Record<string, string>> = {};
   /** What has to be undone at the end, in the order it was begun. */
   readonly #ending: Array<() => void | Promise<void>> = [];
@@ -115,23 +97,20 @@ class RunningAgent {
       log.warn({ err: error }, 'notes for the next agent not written'),
     );
     this.#board = new BoardSelf(config, credentials);
-    this.#proxy = new ServiceProxy({
-      clock,
-      log: log.child({ part: 'proxy' }),
-      limits: config.limits.proxy,
-      random: Math.random,
-      onProblem: (problem) => this.#tellProblem(problem),
-      onWeb: (client, web) => this.#web.accept(client, web),
+    this.#traffic = new BoardTraffic({
+      config,
+      credentials,
+      session: this.#session,
+      log,
+      desired: this.#desired,
+      board: this.#board,
+      reporter: this.#reporter,
+      isReady: () => this.#engineProblem() === undefined,
     });
-    this.#web = new WebServer({ balancer: this.#proxy.balancer, limits: config.limits.web });
-    this.#dns = this.#makeDns();
-    this.#routes = new PodRoutes({ self: credentials.node, ip: runIp, log });
-    this.#pool = this.#makePool();
     this.#link = this.#makeLink();
   }
 
   async start(): Promise<void> {
-    const { serviceCidr } = this.#config;
     await this.#desired.load();
     await this.#records.load();
     await this.#notes.load();
@@ -143,24 +122,10 @@ class RunningAgent {
     );
     await this.#board.read();
     await this.#pullNotes.load(this.#board.bootId);
-    await ensureForwarding();
-    await ensureServiceRoute(serviceCidr, runIp);
-    this.#ending.push(
-      () => this.#proxy.stop(),
-      () => this.#web.stop(),
-      () => this.#dns.stop(),
-      () => this.#routes.flush(),
-      () => this.#pool.stop(),
-    );
-    this.#followCluster();
-    this.#dns.start();
-    this.#desired.onChange((change) => {
-      if (change === 'cluster') this.#followCluster();
-      else this.#followServices();
-    });
+    this.#ending.push(() => this.#traffic.stop());
+    await this.#traffic.start();
     const runtime = await chooseRuntime({ ...this.#config, ...this.#config.runtime }, this.#log);
     const pods = this.#makePods(runtime);
-    this.#pods = pods;
     this.#ending.push(
       () => runtime.stop(),
       () => pods.stop(),
@@ -215,42 +180,6 @@ class RunningAgent {
     });
   }
 
-  #makePool(): PoolMember {
-    return new PoolMember({
-      credentials: this.#credentials,
-      session: this.#session,
-      clock,
-      log: this.#log.child({ part: 'pool' }),
-      limits: this.#config.limits.pool,
-      ip: runIp,
-      arping,
-      address: () => this.#board.address,
-      isReady: () => this.#engineProblem() === undefined,
-      onChange: () => this.#followServices(),
-      onProblem: (problem) => this.#reporter.serviceProblem(problem),
-      onTrouble: (reason, message) => this.#reporter.node(reason, message),
-    });
-  }
-
-  #makeDns(): ClusterDns {
-    const { dnsIp, clusterDomain, serviceCidr, limits } = this.#config;
-    return new ClusterDns({
-      ip: dnsIp,
-      domain: clusterDomain,
-      serviceCidr,
-      clock,
-      log: this.#log.child({ part: 'dns' }),
-      limits: limits.dns,
-      random: Math.random,
-      randomId: () => randomInt(65_536),
-      facts: () => {
-        const { services, boards, node } = this.#desired.current();
-        return { services, boards, podCidr: node?.podCidr ?? '' };
-      },
-      onProblem: (problem) => this.#reporter.serviceProblem(problem),
-    });
-  }
-
   /** From here on the master is told, and may ask. */
   #connect(engine: EngineStart, pods: PodManager, remover: VolumeRemover): void {
     const { limits, dataDir, heartbeatMs } = this.#config;
@@ -264,7 +193,7 @@ class RunningAgent {
         if (request.type === 'metrics') {
           const { node } = this.#credentials;
           const workers = () => pods.workers();
-          const proxy = this.#proxy;
+          const { proxy } = this.#traffic;
           return openMetrics(request, { node, dataDir, clock, runtime, workers, proxy, streams });
         }
         if (request.type === 'shell') {
@@ -322,7 +251,7 @@ class RunningAgent {
 
   #makePods(runtime: Runtime): PodManager {
     const { limits, dataDir, runDir } = this.#config;
-    return new PodManager({
+    const pods = new PodManager({
       runtime,
       clock,
       log: this.#log.child({ part: 'pods' }),
@@ -337,13 +266,14 @@ class RunningAgent {
       directories: (uid) => ({ data: join(dataDir, 'pods', uid), run: join(runDir, 'pods', uid) }),
       report: (report) => {
         this.#reporter.pod(report);
-        this.#followHostPorts();
+        this.#traffic.followHostPorts(hostPortsOf(pods.workers()));
       },
       emit: (event) => this.#reporter.podEvent(event),
       deviceRoots: { dev: '/dev', sys: '/sys' },
       pinnedImages: this.#config.pinnedImages,
       emitNode: (reason, message) => this.#reporter.node(reason, message),
     });
+    return pods;
   }
 
   #makeRemover(pods: PodManager): VolumeRemover {
@@ -357,46 +287,6 @@ class RunningAgent {
     });
   }
 
-  #followCluster(): void {
-    const { boards, services } = this.#desired.current();
-    this.#pool.update(services, boards);
-    this.#followServices();
-    this.#dns.changed();
-    this.#routes.update(boards);
-  }
-
-  #followServices(): void {
-    const board = {
-      node: this.#credentials.node,
-      address: this.#board.address,
-      addresses: localIpv4(),
-    };
-    const { services, ingresses = [], configs } = this.#desired.current();
-    const table = withHostPorts(serviceTable(services, board), this.#hostPorts, board);
-    const routes = routingTable(ingresses, services, board.node);
-    const { problems, ...listened } = withIngresses(table, ingresses, board);
-    const wrong = this.#web.update(routes, ingresses, configs);
-    this.#portProblems.keepOnly(ingresses);
-    this.#proxy.update({ ...listened, problems: [...problems, ...wrong, ...this.#pool.problems] });
-  }
-
-  #tellProblem(problem: ServiceProblem): void {
-    const { service } = problem;
-    const isOfPort = service.isIngress === true && service.name === '';
-    const told = isOfPort
-      ? this.#portProblems.of(problem, this.#desired.current().ingresses ?? [])
-      : [problem];
-    for (const one of told) this.#reporter.serviceProblem(one);
-  }
-
-  /** What a pod has told may open or close ports of the board. */
-  #followHostPorts(): void {
-    const ports = hostPortsOf(this.#pods?.workers() ?? []);
-    if (isDeepStrictEqual(ports, this.#hostPorts)) return;
-    this.#hostPorts = ports;
-    this.#followServices();
-  }
-
   /** Looked for with each heartbeat: what is plugged in wakes nobody by itself. */
   async #followDevices({ devices }: PodManager, publishFacts: () => void): Promise<void> {
     try {
@@ -408,16 +298,9 @@ class RunningAgent {
     }
   }
 
-  /** An interface that came or went, a lease with another address. */
   async #checkNetwork(publishFacts: () => void): Promise<void> {
     try {
-      await this.#routes.check();
-      const before = this.#board.address;
-      await this.#board.read();
-      this.#followServices();
-      if (this.#board.address === before) return;
-      this.#log.info({ before, now: this.#board.address }, "this board's address changed");
-      publishFacts();
+      if (await this.#traffic.checkNetwork()) publishFacts();
     } catch (error) {
       this.#log.warn({ err: error }, 'network could not be looked at');
     }

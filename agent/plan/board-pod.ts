@@ -57,6 +57,15 @@ export function allContainers(spec: PodSpec): (Container & Partial<EphemeralCont
   return [...containers, ...initContainers, ...ephemeralContainers];
 }
 
+/** Those of the pod's ephemeral containers that are among these. */
+export function namesOfEphemeral(
+  { spec }: BoardPod,
+  containers: readonly { readonly name: string }[],
+): string[] {
+  const names = new Set((spec.ephemeralContainers ?? []).map(({ name }) => name));
+  return containers.map(({ name }) => name).filter((name) => names.has(name));
+}
+
 /** Seconds between SIGTERM and SIGKILL for a pod that goes (core/v1: default 30). */
 export function stopGraceSeconds(pod: BoardPod): number {
   const grace = pod.meta.deletionGracePeriodSeconds ?? pod.spec.terminationGracePeriodSeconds;

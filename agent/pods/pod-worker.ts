@@ -10,7 +10,7 @@ import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
 import type { PodStatus } from '../../protocol/kinds/types.ts';
 import type { BoardPod } from '../plan/board-pod.ts';
-import { allContainers, podKey } from '../plan/board-pod.ts';
+import { allContainers, namesOfEphemeral, podKey } from '../plan/board-pod.ts';
 import type { BoardResolver } from '../plan/container-spec.ts';
 import type { ConfigLookup, PodFacts } from '../plan/environment.ts';
 import type { PlanLimits } from '../plan/memory.ts';
@@ -211,7 +211,8 @@ export class PodWorker {
       this.#book.podIp ?? this.#host.facts().hostIp,
     );
     for (const ended of this.#book.unread) void this.#readMessage(ended);
-    this.#rememberMade();
+    const made = namesOfEphemeral(this.#pod, this.#book.containers);
+    this.#host.records.noteMade(this.#pod.uid, made, this.#startTimeMs);
     const deadlineAtMs = this.#checkDeadline();
     const view = this.#view();
     const plan = planPod(view);
@@ -227,13 +228,6 @@ export class PodWorker {
     }
     this.#updateStatus(view);
     this.#wakeAt([...wakeUps, ...this.#book.statusChangesAtMs(view.nowMs)]);
-  }
-
-  #rememberMade(): void {
-    const { uid, spec } = this.#pod;
-    const names = new Set((spec.ephemeralContainers ?? []).map(({ name }) => name));
-    const made = this.#book.containers.map(({ name }) => name).filter((name) => names.has(name));
-    this.#host.records.noteMade(uid, made, this.#startTimeMs);
   }
 
   #wakeAt(wakeUps: readonly number[]): void {

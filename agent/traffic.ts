@@ -1,0 +1,179 @@
+/**
+ * What the board does for services: the proxy, the web server of Ingresses, names, routes to the other boards' pods and
+ * addresses of the pool. All of it follows the desired state and works without a master.
+ */
+import { randomInt } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
+import type { Logger } from 'pino';
+import { systemClock as clock } from '../protocol/clock.ts';
+import type { BoardCredentials } from '../protocol/messages.ts';
+import type { BoardSelf } from './board-self.ts';
+import type { AgentConfig } from './config.ts';
+import { ClusterDns } from './dns/cluster-dns.ts';
+import { withIngresses } from './ingress/listeners.ts';
+import { PortProblems } from './ingress/port-problems.ts';
+import { routingTable } from './ingress/routing-table.ts';
+import { WebServer } from './ingress/web-server.ts';
+import { localIpv4 } from './network/addresses.ts';
+import { ensureForwarding, ensureServiceRoute, runIp } from './network/anyip.ts';
+import { PodRoutes } from './network/routes.ts';
+import { arping } from './pool/arping.ts';
+import { PoolMember } from './pool/pool-member.ts';
+import { type HostPort, withHostPorts } from './proxy/host-ports.ts';
+import { ServiceProxy } from './proxy/service-proxy.ts';
+import { type ServiceProblem, serviceTable } from './proxy/service-table.ts';
+import type { Reporter } from './reporter.ts';
+import type { DesiredState } from './state/desired-state.ts';
+
+export interface TrafficOptions {
+  readonly config: AgentConfig;
+  readonly credentials: BoardCredentials;
+  readonly session: string;
+  readonly log: Logger;
+  readonly desired: DesiredState;
+  readonly board: BoardSelf;
+  readonly reporter: Reporter;
+  /** Whether its pods can run: other boards hold the pool's addresses when not. */
+  readonly isReady: () => boolean;
+}
+
+export class BoardTraffic {
+  readonly #options: TrafficOptions;
+  readonly #proxy: ServiceProxy;
+  readonly #web: WebServer;
+  readonly #portProblems = new PortProblems();
+  readonly #dns: ClusterDns;
+  readonly #routes: PodRoutes;
+  readonly #pool: PoolMember;
+  #hostPorts: readonly HostPort[] = [];
+
+  constructor(options: TrafficOptions) {
+    const { config, credentials, log } = options;
+    this.#options = options;
+    this.#proxy = new ServiceProxy({
+      clock,
+      log: log.child({ part: 'proxy' }),
+      limits: config.limits.proxy,
+      random: Math.random,
+      onProblem: (problem) => this.#tellProblem(problem),
+      onWeb: (client, web) => this.#web.accept(client, web),
+    });
+    this.#web = new WebServer({ balancer: this.#proxy.balancer, limits: config.limits.web });
+    this.#dns = this.#makeDns();
+    this.#routes = new PodRoutes({ self: credentials.node, ip: runIp, log });
+    this.#pool = this.#makePool();
+  }
+
+  /** For what it measures. */
+  get proxy(): ServiceProxy {
+    return this.#proxy;
+  }
+
+  /** Follows the desired state from here on, which has been loaded, as the board has been read. */
+  async start(): Promise<void> {
+    await ensureForwarding();
+    await ensureServiceRoute(this.#options.config.serviceCidr, runIp);
+    this.#followCluster();
+    this.#dns.start();
+    this.#options.desired.onChange((change) => {
+      if (change === 'cluster') this.#followCluster();
+      else this.#followServices();
+    });
+  }
+
+  async stop(): Promise<void> {
+    await this.#pool.stop();
+    await this.#routes.flush();
+    await this.#dns.stop();
+    await this.#web.stop();
+    await this.#proxy.stop();
+  }
+
+  /** What a pod has told may open or close ports of the board. */
+  followHostPorts(ports: readonly HostPort[]): void {
+    if (isDeepStrictEqual(ports, this.#hostPorts)) return;
+    this.#hostPorts = ports;
+    this.#followServices();
+  }
+
+  /** An interface that came or went, a lease with another address; true when the board has another address. */
+  async checkNetwork(): Promise<boolean> {
+    const { board, log } = this.#options;
+    await this.#routes.check();
+    const before = board.address;
+    await board.read();
+    this.#followServices();
+    if (board.address === before) return false;
+    log.info({ before, now: board.address }, "this board's address changed");
+    return true;
+  }
+
+  #followCluster(): void {
+    const { boards, services } = this.#options.desired.current();
+    this.#pool.update(services, boards);
+    this.#followServices();
+    this.#dns.changed();
+    this.#routes.update(boards);
+  }
+
+  #followServices(): void {
+    const { credentials, desired } = this.#options;
+    const { address } = this.#options.board;
+    const board = { node: credentials.node, address, addresses: localIpv4() };
+    const { services, ingresses = [], configs } = desired.current();
+    const table = withHostPorts(serviceTable(services, board), this.#hostPorts, board);
+    const routes = routingTable(ingresses, services, board.node);
+    const { problems, ...listened } = withIngresses(table, ingresses, board);
+    const wrong = this.#web.update(routes, ingresses, configs);
+    this.#portProblems.keepOnly(ingresses);
+    this.#proxy.update({ ...listened, problems: [...problems, ...wrong, ...this.#pool.problems] });
+  }
+
+  #tellProblem(problem: ServiceProblem): void {
+    const { desired, reporter } = this.#options;
+    const { service } = problem;
+    const isOfPort = service.isIngress === true && service.name === '';
+    const told = isOfPort
+      ? this.#portProblems.of(problem, desired.current().ingresses ?? [])
+      : [problem];
+    for (const one of told) reporter.serviceProblem(one);
+  }
+
+  #makeDns(): ClusterDns {
+    const { config, log, desired, reporter } = this.#options;
+    const { dnsIp, clusterDomain, serviceCidr, limits } = config;
+    return new ClusterDns({
+      ip: dnsIp,
+      domain: clusterDomain,
+      serviceCidr,
+      clock,
+      log: log.child({ part: 'dns' }),
+      limits: limits.dns,
+      random: Math.random,
+      randomId: () => randomInt(65_536),
+      facts: () => {
+        const { services, boards, node } = desired.current();
+        return { services, boards, podCidr: node?.podCidr ?? '' };
+      },
+      onProblem: (problem) => reporter.serviceProblem(problem),
+    });
+  }
+
+  #makePool(): PoolMember {
+    const { config, credentials, session, log, board, reporter, isReady } = this.#options;
+    return new PoolMember({
+      credentials,
+      session,
+      clock,
+      log: log.child({ part: 'pool' }),
+      limits: config.limits.pool,
+      ip: runIp,
+      arping,
+      address: () => board.address,
+      isReady,
+      onChange: () => this.#followServices(),
+      onProblem: (problem) => reporter.serviceProblem(problem),
+      onTrouble: (reason, message) => reporter.node(reason, message),
+    });
+  }
+}
