@@ -23,8 +23,10 @@ import {
   stickyBackend,
 } from '../../agent/proxy/service-table.ts';
 import { systemClock } from '../../protocol/clock.ts';
-import type { DesiredService, ServiceEndpoint } from '../../protocol/messages.ts';
+import type { DesiredService } from '../../protocol/messages.ts';
 import { freePort } from '../support/free-port.ts';
+import { tcpBackend } from '../support/tcp-backend.ts';
+import { endpoint, service } from './proxy/desired.ts';
 
 const LOOPBACK = '127.0.0.1';
 
@@ -37,25 +39,7 @@ async function until(what: string, condition: () => boolean): Promise<void> {
 }
 
 async function serve(t: Test, onClient: (socket: net.Socket) => unknown): Promise<Backend> {
-  const sockets = new Set<net.Socket>();
-  const server = net.createServer({ allowHalfOpen: true }, (socket) => {
-    sockets.add(socket);
-    socket.on('error', () => {});
-    onClient(socket);
-  });
-  server.listen(0, LOOPBACK);
-  await once(server, 'listening');
-  t.teardown(() => {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-  });
-  return { ip: LOOPBACK, port: portOf(server) };
-}
-
-function portOf(server: net.Server): number {
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('not listening');
-  return address.port;
+  return { ip: LOOPBACK, port: await tcpBackend(t, onClient, { allowHalfOpen: true }) };
 }
 
 function named(name: string): (socket: net.Socket) => void {
@@ -398,45 +382,28 @@ t.test('the holder of a port is known, and nobody for a free one', async (t) => 
   t.same(listeningInodes(line, 8081), []);
 });
 
-function endpoint(ip: string, more: Partial<ServiceEndpoint> = {}): ServiceEndpoint {
-  return { ip, ready: true, terminating: false, ports: { http: 8080 }, ...more };
-}
-
-function service(more: Partial<DesiredService> = {}): DesiredService {
-  return {
-    v: 1,
-    namespace: 'default',
-    name: 'web',
-    digest: 'd',
-    type: 'NodePort',
-    clusterIp: '10.43.0.9',
-    ports: [{ name: 'http', protocol: 'TCP', port: 80, nodePort: 30080 }],
-    endpoints: [endpoint('10.42.0.2', { node: 'a' }), endpoint('10.42.1.2', { node: 'b' })],
-    internalTrafficLocal: false,
-    externalTrafficLocal: false,
-    ...more,
-  };
-}
-
 const BOARD = { node: 'a', address: '192.0.2.1', addresses: ['127.0.0.1', '192.0.2.1'] };
 
 t.test('the service table follows the rules of Kubernetes', async (t) => {
+  const ports = [{ name: 'http', protocol: 'TCP' as const, port: 80, nodePort: 30080 }];
+  const onBoards = (more: Partial<DesiredService> = {}) =>
+    service({ type: 'NodePort', ports, ...more });
   const ips = (one: DesiredService, key: string) =>
     serviceTable([one], BOARD)
       .listeners.get(key)
       ?.backends.map(({ ip }) => ip);
-  t.same(ips(service(), '10.43.0.9:80'), ['10.42.0.2', '10.42.1.2']);
-  t.same(ips(service(), '*:30080'), ['10.42.0.2', '10.42.1.2']);
-  t.same(ips(service({ externalTrafficLocal: true }), '*:30080'), ['10.42.0.2']);
-  t.same(ips(service({ internalTrafficLocal: true }), '10.43.0.9:80'), ['10.42.0.2']);
+  t.same(ips(onBoards(), '10.43.0.9:80'), ['10.42.0.2', '10.42.1.2']);
+  t.same(ips(onBoards(), '*:30080'), ['10.42.0.2', '10.42.1.2']);
+  t.same(ips(onBoards({ externalTrafficLocal: true }), '*:30080'), ['10.42.0.2']);
+  t.same(ips(onBoards({ internalTrafficLocal: true }), '10.43.0.9:80'), ['10.42.0.2']);
   const leaving = endpoint('10.42.0.3', { ready: false, terminating: true });
   const unready = endpoint('10.42.0.4', { ready: false });
   const endpoints = [leaving, unready];
-  t.same(ips(service({ endpoints }), '10.43.0.9:80'), ['10.42.0.3'], 'better than none');
-  t.same(ips(service({ endpoints: [unready] }), '10.43.0.9:80'), undefined, 'refused at once');
-  t.equal(serviceTable([service({ clusterIp: 'None' })], BOARD).listeners.size, 0);
-  t.equal(serviceTable([service({ clusterIp: '' })], BOARD).listeners.size, 0);
-  const sctp = service({ ports: [{ name: 'http', protocol: 'SCTP', port: 53 }] });
+  t.same(ips(onBoards({ endpoints }), '10.43.0.9:80'), ['10.42.0.3'], 'better than none');
+  t.same(ips(onBoards({ endpoints: [unready] }), '10.43.0.9:80'), undefined, 'refused at once');
+  t.equal(serviceTable([onBoards({ clusterIp: 'None' })], BOARD).listeners.size, 0);
+  t.equal(serviceTable([onBoards({ clusterIp: '' })], BOARD).listeners.size, 0);
+  const sctp = onBoards({ ports: [{ name: 'http', protocol: 'SCTP', port: 53 }] });
   const { listeners, problems } = serviceTable([sctp], BOARD);
   t.equal(listeners.size, 0);
   t.match(problems[0], {
@@ -447,7 +414,7 @@ t.test('the service table follows the rules of Kubernetes', async (t) => {
 
 t.test('idle backends take turns, so that a few requests reach each', async (t) => {
   const backends = ['a', 'b', 'c'].map((ip) => ({ ip, port: 1 }));
-  const [spec] = serviceTable([service({})], BOARD).listeners.values();
+  const [spec] = serviceTable([service()], BOARD).listeners.values();
   if (spec === undefined) throw new Error('no listener');
   const balancer = new Balancer({ clock: systemClock, random: Math.random, clientsMax: 1 });
   const ask = () => balancer.choose({ ...spec, backends }, new Set(), '192.0.2.1');

@@ -10,7 +10,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { Chance } from '../../sim/cluster/chance.ts';
-import { everything, LOOPBACK, place, portOf, web } from './place.ts';
+import { portOf } from '../../support/tcp-backend.ts';
+import { everything, LOOPBACK, place, web } from './place.ts';
 
 /** Inputs that once did harm. 1533, 2406: a WebSocket behind a request that waits for its answer ended the agent. */
 export const KEPT_SEEDS: readonly number[] = [1533, 2406];

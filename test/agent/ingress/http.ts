@@ -6,7 +6,8 @@ import net from 'node:net';
 import type { Writable } from 'node:stream';
 import t from 'tap';
 import { freePort } from '../../support/free-port.ts';
-import { ask, backend, everything, LOOPBACK, place, raw, rawBackend, until, web } from './place.ts';
+import { tcpBackend } from '../../support/tcp-backend.ts';
+import { ask, backend, everything, LOOPBACK, place, raw, until, web } from './place.ts';
 
 t.test('a request arrives as it was sent, and its answer as it was given', async (t) => {
   const port = await backend(t, (request, response) => {
@@ -91,20 +92,20 @@ t.test('what cannot be answered by a backend is said in plain words', async (t) 
   board.set([everything()], [web([refusing])]);
   t.match(await said(), /^502 Bad Gateway: no backend answered: connect ECONNREFUSED/);
   let asked = 0;
-  const dropping = await rawBackend(t, (socket) => {
+  const dropping = await tcpBackend(t, (socket) => {
     asked++;
     socket.once('data', () => socket.destroy());
   });
   board.set([everything()], [web([dropping])]);
   t.match(await said({ method: 'POST' }, 'once'), /^502 .*: the backend gave no answer: /);
   t.equal(asked, 1, 'a POST is not repeated');
-  const silent = await rawBackend(t, (socket) => socket.resume());
+  const silent = await tcpBackend(t, (socket) => socket.resume());
   board.set([everything()], [web([silent])]);
   t.equal(
     await said(),
     '504 Gateway Timeout: the backend gave no answer: it did not answer in time\n',
   );
-  const garbage = await rawBackend(t, (socket) => socket.end('SSH-2.0-OpenSSH_9.2\r\n'));
+  const garbage = await tcpBackend(t, (socket) => socket.end('SSH-2.0-OpenSSH_9.2\r\n'));
   board.set([everything()], [web([garbage])]);
   t.match(await said(), /^502 Bad Gateway: .*Parse Error/);
   const asking = [ask(board.port, { path: '/1' }), ask(board.port, { path: '/2' })];
@@ -120,7 +121,7 @@ t.test('what cannot be answered by a backend is said in plain words', async (t) 
 t.test('a backend that refuses or drops a question costs no request', async (t) => {
   const good = await backend(t, (_, response) => response.end('good'));
   const dead = await freePort();
-  const dropping = await rawBackend(t, (socket) => socket.once('data', () => socket.destroy()));
+  const dropping = await tcpBackend(t, (socket) => socket.once('data', () => socket.destroy()));
   const board = await place(t);
   board.set([everything()], [web([dead, good])]);
   for (let index = 0; index < 20; index++) {
@@ -135,7 +136,7 @@ t.test(
   async (t) => {
     const sockets = new Set<net.Socket>();
     let connections = 0;
-    const port = await rawBackend(t, (socket) => {
+    const port = await tcpBackend(t, (socket) => {
       connections++;
       sockets.add(socket);
       socket.on('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));
@@ -245,7 +246,7 @@ async function mebibytesTaken(stream: Writable): Promise<number> {
 
 t.test('an answer that breaks off does not look whole', async (t) => {
   const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n';
-  const port = await rawBackend(t, (socket) => {
+  const port = await tcpBackend(t, (socket) => {
     socket.once('data', () => socket.write(head, () => socket.resetAndDestroy()));
   });
   const board = await place(t);
@@ -257,7 +258,7 @@ t.test('100-continue is the backend’s to say', async (t) => {
   const port = await backend(t, (request, response) => {
     request.resume().on('end', () => response.end('thanks'));
   });
-  const picky = await rawBackend(t, (socket) => {
+  const picky = await tcpBackend(t, (socket) => {
     socket.once('data', () =>
       socket.end('HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'),
     );
@@ -341,7 +342,7 @@ t.test('clients that keep us waiting are let go', async (t) => {
 
 t.test('a backend that asks for the PROXY protocol is told of each client', async (t) => {
   const heard: string[] = [];
-  const port = await rawBackend(t, (socket) => {
+  const port = await tcpBackend(t, (socket) => {
     socket.once('data', (chunk: Buffer) => {
       heard.push(chunk.toString());
       socket.end('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');

@@ -18,6 +18,7 @@ import { systemClock } from '../../../protocol/clock.ts';
 import type { DesiredIngress } from '../../../protocol/ingress.ts';
 import type { DesiredService, ServiceEndpoint } from '../../../protocol/messages.ts';
 import { freePort } from '../../support/free-port.ts';
+import { portOf } from '../../support/tcp-backend.ts';
 
 export const LOOPBACK = '127.0.0.1';
 
@@ -120,29 +121,6 @@ export async function backend(t: Test, listener: http.RequestListener): Promise<
     server.closeAllConnections();
   });
   return portOf(server);
-}
-
-/** A program that speaks no HTTP of its own accord. Returns its port. */
-export async function rawBackend(t: Test, onClient: (socket: net.Socket) => void): Promise<number> {
-  const sockets = new Set<net.Socket>();
-  const server = net.createServer((socket) => {
-    sockets.add(socket);
-    socket.on('error', () => {});
-    onClient(socket);
-  });
-  server.listen(0, LOOPBACK);
-  await once(server, 'listening');
-  t.teardown(() => {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-  });
-  return portOf(server);
-}
-
-export function portOf(server: net.Server): number {
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('not listening');
-  return address.port;
 }
 
 export interface Answer {

@@ -14,29 +14,10 @@ import { type ListenerSpec, serviceTable } from '../../../agent/proxy/service-ta
 import { isLetIn } from '../../../agent/proxy/source-ranges.ts';
 import { socketsFor } from '../../../agent/proxy/tcp-proxy.ts';
 import type { ContainerPort } from '../../../protocol/kinds/types.ts';
-import type { DesiredService, ServiceEndpoint } from '../../../protocol/messages.ts';
+import type { DesiredService } from '../../../protocol/messages.ts';
+import { endpoint, service } from './desired.ts';
 
 const BOARD = { node: 'a', address: '192.0.2.1', addresses: ['127.0.0.1', '192.0.2.1'] };
-
-function endpoint(ip: string, more: Partial<ServiceEndpoint> = {}): ServiceEndpoint {
-  return { ip, ready: true, terminating: false, ports: { http: 8080 }, ...more };
-}
-
-function service(more: Partial<DesiredService> = {}): DesiredService {
-  return {
-    v: 1,
-    namespace: 'default',
-    name: 'web',
-    digest: 'd',
-    type: 'ClusterIP',
-    clusterIp: '10.43.0.9',
-    ports: [{ name: 'http', protocol: 'TCP', port: 80 }],
-    endpoints: [endpoint('10.42.0.2', { node: 'a' }), endpoint('10.42.1.2', { node: 'b' })],
-    internalTrafficLocal: false,
-    externalTrafficLocal: false,
-    ...more,
-  };
-}
 
 t.test(
   'two services that want the same port of the board: the second one is told so',
