@@ -17,6 +17,7 @@ import type { StoredList } from './list.ts';
 import { type AnswerForm, type AnswerFormat, negotiate } from './negotiate.ts';
 import { asBuffer, PROTOBUF_TYPE, protobufMessage, protobufObject } from './protobuf.ts';
 import type { Resource } from './resources.ts';
+import { writeParts } from './send-buffers.ts';
 import { fromStore } from './store-errors.ts';
 import { encodeObject, itemHead, type Stored, tailOf } from './stored.ts';
 
@@ -267,11 +268,11 @@ export class ChunkedAnswer {
     const { response } = this.#request;
     if (!this.#started) writeHead(this.#request, this.#code, this.#type);
     this.#started = true;
-    const chunk = Buffer.concat(this.#parts);
+    const parts = this.#parts;
     this.#parts = [];
     this.#size = 0;
     if (response.destroyed) return false;
-    if (response.write(chunk)) return true;
+    if (parts.length === 0 || writeParts(response, parts)) return true;
     return drained(response);
   }
 

@@ -15,6 +15,9 @@ import {
 } from './table.ts';
 import type { StoredEvent } from './watch.ts';
 
+/** One event, in the parts that follow each other: a stored object is sent as it lies, without a copy. */
+export type EventBytes = readonly Uint8Array[];
+
 /** The bytes of the last event that was sent of some stored bytes; other watches mostly send the same one. */
 interface SharedEvent {
   readonly type: string;
@@ -59,14 +62,15 @@ const SHARED_MAX = 64;
 const SHARED_BYTES_MAX = 16 * 1024;
 const LINE_END = Buffer.from('}\n');
 
-const lines = new SharedEvents((type, stored) => {
-  const head = objectHead(stored.resource, stored.revision);
-  return Buffer.concat([
-    Buffer.from(`{"type":"${type}","object":${head}`),
-    tailOf(stored.value),
-    LINE_END,
-  ]);
-});
+/** More at once are the beginning of a watch or a burst: nobody else is sent the same ones at that moment. */
+const SHARED_BATCH_MAX = 4;
+
+function lineParts(type: string, { resource, value, revision }: Stored): EventBytes {
+  const head = `{"type":"${type}","object":${objectHead(resource, revision)}`;
+  return [Buffer.from(head), tailOf(value), LINE_END];
+}
+
+const lines = new SharedEvents((type, stored) => Buffer.concat(lineParts(type, stored)));
 const frames = new SharedEvents(protobufFrame);
 
 /** For one watch: a Table has its columns in the first event only. */
@@ -78,8 +82,15 @@ export class EventEncoder {
     this.#context = context;
   }
 
-  encode(events: readonly StoredEvent[]): Buffer[] {
-    return events.map((event) => this.#event(event));
+  encode(events: readonly StoredEvent[]): EventBytes[] {
+    const { form } = this.#context;
+    const isLine = form.as === 'object' && form.format !== 'protobuf';
+    const isMany = events.length > SHARED_BATCH_MAX;
+    return events.map((event) =>
+      isLine && isMany && event.type !== 'BOOKMARK'
+        ? lineParts(event.type, event.stored)
+        : [this.#event(event)],
+    );
   }
 
   #event(event: StoredEvent): Buffer {

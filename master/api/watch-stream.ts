@@ -17,9 +17,10 @@ import type { AnswerForm } from './negotiate.ts';
 import type { Registry } from './registry.ts';
 import type { Resource } from './resources.ts';
 import { parseBoolean, parseInteger } from './routes.ts';
+import { writeParts } from './send-buffers.ts';
 import { contentTypeOf, includeObject } from './table.ts';
 import type { WatchStart } from './watch.ts';
-import { EventEncoder, encodeError } from './watch-events.ts';
+import { type EventBytes, EventEncoder, encodeError } from './watch-events.ts';
 
 export interface WatchLimits {
   /** Every so often a bookmark, for clients that want them. */
@@ -52,8 +53,8 @@ export interface WatchRequest {
 export interface WatchSink {
   /** The watch is allowed and begins; `ended` is to be called when the client is gone. */
   begin(ended: () => void): void | Promise<void>;
-  /** Each buffer is one event. False when the client is gone, or has taken nothing for too long. */
-  send(events: readonly Buffer[]): Promise<boolean>;
+  /** False when the client is gone, or has taken nothing for too long. */
+  send(events: readonly EventBytes[]): Promise<boolean>;
   readonly isGone: boolean;
   end(): void;
 }
@@ -83,7 +84,7 @@ export async function serveWatch(watch: WatchRequest, sink: WatchSink): Promise<
     }
   } catch (error) {
     if (sink.isGone) return;
-    await sink.send([encodeError(form, asApiError(error).toStatus())]);
+    await sink.send([[encodeError(form, asApiError(error).toStatus())]]);
     if (!(error instanceof ApiError)) throw error;
   } finally {
     clearTimeout(timer);
@@ -104,9 +105,7 @@ function answerSink(request: ApiRequest, { form, limits }: WatchRequest): WatchS
       response.flushHeaders();
     },
     async send(events) {
-      const [only] = events;
-      const bytes = events.length === 1 && only !== undefined ? only : Buffer.concat(events);
-      return response.write(bytes) || drained(response, limits.slowMs);
+      return writeParts(response, events.flat()) || drained(response, limits.slowMs);
     },
     get isGone() {
       return response.destroyed;

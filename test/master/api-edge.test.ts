@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { Agent, request } from 'node:https';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import t from 'tap';
 import { RESOURCES } from '../../master/api/client.ts';
 import { KIND_MODULES } from '../../master/api/kinds/all.ts';
@@ -10,6 +11,7 @@ import { createLocalClient } from '../../master/api/local-client.ts';
 import { buildOpenApi } from '../../master/api/openapi/build.ts';
 import { openApiFolder } from '../../master/api/openapi/source.ts';
 import { createRegistry } from '../../master/api/registry.ts';
+import { writeParts } from '../../master/api/send-buffers.ts';
 import { openMemoryStore } from '../../master/store/memory-store.ts';
 import { NoSpaceError } from '../../master/store/store.ts';
 import { encodeProtobuf } from '../../protocol/kinds/protobuf-encode.ts';
@@ -461,4 +463,28 @@ t.test('a full or closed store is told as such', async (t) => {
   const closed = { code: 503, message: /shutting down/ };
   await t.rejects(client.get(RESOURCES.namespaces, '', 'a'), closed);
   await t.rejects(client.list(RESOURCES.namespaces), closed);
+});
+
+t.test('a chunk that a client has not taken yet is not written over by the next one', async (t) => {
+  const waiting: Array<{ readonly chunk: Buffer; readonly taken: (error?: Error) => void }> = [];
+  const slow = () =>
+    new Writable({
+      write: (chunk: Buffer, _, taken) => void waiting.push({ chunk, taken }),
+    }).on('error', () => undefined);
+  const parts = (letter: string) => [Buffer.from(letter.repeat(40)), Buffer.from(letter)];
+  const send = (letter: string) => writeParts(slow(), parts(letter));
+  for (const letter of ['a', 'b', 'c']) send(letter);
+  const texts = () => waiting.map(({ chunk }) => chunk.toString());
+  const expected = ['a', 'b', 'c'].map((letter) => letter.repeat(41));
+  t.same(texts(), expected);
+  waiting[0]?.taken();
+  waiting[1]?.taken(new Error('the client is gone'));
+  await new Promise(setImmediate);
+  send('d');
+  send('e');
+  t.equal(waiting[3]?.chunk.buffer, waiting[0]?.chunk.buffer, 'what was taken is used again');
+  t.same(texts().slice(1), [...expected.slice(1), 'd'.repeat(41), 'e'.repeat(41)]);
+  const large = Buffer.alloc(100_000, 'x');
+  writeParts(slow(), [large, Buffer.from('y')]);
+  t.equal(waiting.at(-1)?.chunk.toString(), `${'x'.repeat(100_000)}y`, 'larger than any buffer');
 });

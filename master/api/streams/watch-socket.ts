@@ -5,6 +5,7 @@
 import type { Logger } from 'pino';
 import type { WebSocket } from 'ws';
 import { FRAME_HEAD_BYTES } from '../../../protocol/kinds/protobuf-encode.ts';
+import type { EventBytes } from '../watch-events.ts';
 import { serveWatch, type WatchRequest, type WatchSink } from '../watch-stream.ts';
 import { protocolNames } from './channel-protocol.ts';
 import { acceptSocket, type Upgrade } from './handshake.ts';
@@ -55,14 +56,15 @@ class SocketSink implements WatchSink {
   }
 
   /** Waits until the last message is with the kernel: a slow client costs one batch. */
-  send(events: readonly Buffer[]): Promise<boolean> {
+  send(events: readonly EventBytes[]): Promise<boolean> {
     const socket = this.#socket;
     if (socket === undefined || this.isGone) return Promise.resolve(false);
     return new Promise((resolve) => {
       const timer = setTimeout(() => socket.terminate(), this.#slowMs);
       const binary = this.#binary;
       // A message has a length of its own.
-      const messages = binary ? events.map((event) => event.subarray(FRAME_HEAD_BYTES)) : events;
+      const from = binary ? FRAME_HEAD_BYTES : 0;
+      const messages = events.map((parts) => Buffer.concat(parts).subarray(from));
       for (const message of messages.slice(0, -1)) socket.send(message, { binary });
       socket.send(messages.at(-1) ?? '', { binary }, (error) => {
         clearTimeout(timer);
