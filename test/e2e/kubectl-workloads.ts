@@ -15,6 +15,7 @@ export const WORKLOAD_CLAIMS: ReadonlyArray<
 > = [
   ['jobs run to their end, well or not, and on a schedule', jobs],
   ['a daemon runs on every board, is rolled and rolled back', daemons],
+  ['a deployment that asks for it goes back by itself from an image that cannot run', careful],
   ['stateful pods keep their names', stateful],
   ['an autoscaler sees what pods use, and a slice the pods', scaled],
 ];
@@ -141,6 +142,38 @@ async function daemons(t: Test, { lab, kubectl }: Place): Promise<void> {
   await rolled(kubectl, 'ds/eye');
   await kubectl.ok('delete', 'ds/eye', '--cascade=foreground');
   t.equal(await kubectl.ok('get', 'controllerrevisions', '-l', 'app=eye', '-o', 'name'), '');
+}
+
+async function careful(t: Test, { lab, kubectl }: Place): Promise<void> {
+  const deployment = set('Deployment', 'careful', { replicas: 2 });
+  const annotations = { 'pier.local/auto-rollback': 'true' };
+  await kubectl.apply({ ...deployment, metadata: { name: 'careful', annotations } });
+  await rolled(kubectl, 'deployment/careful');
+  const containers = [{ name: 'main', image: 'localhost/no-such:1' }];
+  const spec = { progressDeadlineSeconds: 3, template: { spec: { containers } } };
+  await kubectl.ok('patch', 'deployment/careful', '-p', JSON.stringify({ spec }));
+  t.match(
+    await kubectl.refused(['rollout', 'status', 'deployment/careful', '--timeout=120s']),
+    /deployment "careful" exceeded its progress deadline/,
+  );
+  const because =
+    'Rolled back to revision 1 automatically: revision 2 exceeded its progress deadline of 3 s';
+  await lab.until('the history says so', async () => {
+    const history = await kubectl.ok('rollout', 'history', 'deployment/careful');
+    return new RegExp(`^2 +<none>\n3 +${because}$`, 'm').test(history) || history;
+  });
+  t.match(await rolled(kubectl, 'deployment/careful'), /"careful" successfully rolled out/);
+  t.match(
+    await kubectl.ok('describe', 'deployment', 'careful'),
+    new RegExp(`^ +(Normal|Warning) +DeploymentRollback .*${because}`, 'm'),
+  );
+  await lab.until('only pods that can run are left', async () => {
+    const pods = await kubectl.list<Pod>('pods', '-l', 'app=careful');
+    const images = pods.map(({ spec }) => spec?.containers[0]?.image);
+    return (images.length === 2 && !images.includes('localhost/no-such:1')) || images.join(' ');
+  });
+  await kubectl.ok('delete', 'deployment/careful');
+  await kubectl.ok('wait', '--for=delete', 'pods', '-l', 'app=careful', '--timeout=120s');
 }
 
 async function stateful(t: Test, { kubectl }: Place): Promise<void> {
