@@ -8,12 +8,10 @@
  *   is held (`DesiredView.complete`) that leaves it out.
  * - Idle costs nothing: no forks, no disk writes, one listing of the engine a minute.
  */
-import { rm } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
 import { fullImageName } from '../../protocol/image-name.ts';
 import type { DeviceRoots } from '../host/devices.ts';
-import { unmountMemory } from '../host/memory-mount.ts';
 import { readDiskSpace } from '../host/metrics.ts';
 import type { BackoffLimits } from '../plan/backoff.ts';
 import { allContainers, type BoardPod, podKey, stopGraceSeconds } from '../plan/board-pod.ts';
@@ -29,6 +27,7 @@ import { BoardDevices } from './board-devices.ts';
 import { type EngineView, EngineWatch } from './engine-watch.ts';
 import { ImageCollector, type ImageCollectorLimits } from './image-collector.ts';
 import { ImagePuller } from './image-puller.ts';
+import { PodFolders } from './pod-folders.ts';
 import type { PodEvent } from './pod-steps.ts';
 import { type BoardFacts, type PodStatusReport, PodWorker, type WorkerHost } from './pod-worker.ts';
 import { PressureRelief } from './pressure-relief.ts';
@@ -82,6 +81,7 @@ export class PodManager {
   readonly devices: BoardDevices;
   /** Acts on each measurement of the board. */
   readonly relief: PressureRelief;
+  readonly #folders: PodFolders;
   readonly #host: WorkerHost;
   readonly #workers = new Map<string, PodWorker>();
   /** Pods this agent found in its state or in the engine when it was started. */
@@ -138,6 +138,8 @@ export class PodManager {
       diskUse: (uid) => diskUsage(options.directories(uid).data, Number.POSITIVE_INFINITY),
       removeUnusedImages: () => this.#images.removeUnused(),
     });
+    const { directories } = options;
+    this.#folders = new PodFolders({ directories, ofRuntime: runtime.podFolders, log });
     this.#host = {
       runtime,
       clock,
@@ -277,11 +279,11 @@ export class PodManager {
       else worker.setDesired(worker.pod, stopGraceSeconds(worker.pod));
     }
     this.#reconcileStrangers(view, this.#observed);
-    if (view.complete) {
-      this.#options.records.prune(
-        (uid) => view.pods.has(uid) || this.#workers.has(uid) || view.lostPods.has(uid),
-      );
-    }
+    if (!view.complete) return;
+    const isKnown = (uid: string) =>
+      view.pods.has(uid) || this.#workers.has(uid) || view.lostPods.has(uid);
+    this.#options.records.prune(isKnown);
+    void this.#folders.removeStrays((uid) => isKnown(uid) || this.#options.desired().pods.has(uid));
   }
 
   /** Pods of ours that the engine has and nobody here knows. */
@@ -331,10 +333,7 @@ export class PodManager {
   async #cleanUp(uid: string): Promise<void> {
     this.#options.records.forget(uid);
     this.#options.notes.forgetPod(uid);
-    const { data, run } = this.#options.directories(uid);
-    await rm(data, { recursive: true, force: true });
-    await unmountMemory(run);
-    await rm(run, { recursive: true, force: true });
+    await this.#folders.remove(uid);
   }
 }
 

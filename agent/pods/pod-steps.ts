@@ -17,7 +17,12 @@ import type { FailureReason } from '../plan/memory.ts';
 import type { PodStep, StopReason } from '../plan/pod-plan.ts';
 import { registryLogins } from '../plan/registry-login.ts';
 import { type PodDirectories, planVolumes, VolumeError } from '../plan/volume-plan.ts';
-import type { Container, Runtime, Sandbox } from '../runtime/runtime.ts';
+import {
+  AddressTakenError,
+  type Container,
+  type Runtime,
+  type Sandbox,
+} from '../runtime/runtime.ts';
 import { runPostStart, stopWithHook } from './hook-steps.ts';
 import { ForeignImageError, ImageNeverPullError, type ImagePuller } from './image-puller.ts';
 import type { Semaphore } from './semaphore.ts';
@@ -53,6 +58,8 @@ export interface StepContext {
   readonly assignIp: () => Promise<string | undefined>;
   /** The devices of the pod. Throws an Error when the board has not enough. */
   readonly devices: () => Promise<readonly DeviceUnit[]>;
+  /** The engine does not let the pod have the address that was assigned: the next one is another. */
+  readonly refuseIp: () => void;
   readonly signal: AbortSignal;
   /** preStop hooks under way, by container id: a second, shorter stop joins the first one's. */
   readonly preStops: Map<string, Promise<void>>;
@@ -137,6 +144,7 @@ async function runSandbox(context: StepContext): Promise<StepOutcome> {
     return { type: 'sandboxUp', sandbox };
   } catch (error) {
     const message = messageOf(error);
+    if (error instanceof AddressTakenError) context.refuseIp();
     tell(context, undefined, 'Warning', 'FailedCreatePodSandBox', {
       message: `Failed to create pod sandbox: ${message}`,
     });

@@ -308,6 +308,7 @@ export class PodWorker {
       ranBefore: this.#ranBefore,
       assignIp: () => host.assignIp(uid, this.#startTimeMs),
       devices: () => host.devices.unitsOf(this.#pod),
+      refuseIp: () => host.records.refuseIp(uid),
       signal: this.#pulls.signal,
       preStops: this.#preStops,
       emit: host.emit,

@@ -84,6 +84,7 @@ type Entry = Pick<Sandbox, 'podUid'> & { readonly logPath?: string };
 
 export class CriRuntime implements Runtime {
   readonly name = 'cri';
+  readonly podFolders: readonly string[];
   readonly #options: CriRuntimeOptions;
   readonly #grpc: GrpcSocket;
   readonly #limiter = new Limiter({ parallel: CALLS_PARALLEL, queueMax: CALLS_WAITING_MAX });
@@ -110,7 +111,9 @@ export class CriRuntime implements Runtime {
     this.#engine = new CriEngine(this.#grpc, options.log);
     this.images = criImages(this.#grpc, () => this.#engine.setup);
     this.#streaming = { grpc: this.#grpc, dial: options.dial ?? dialTcp };
-    this.#hosts = new PodFiles(`${options.runDir}/hosts`);
+    const hosts = `${options.runDir}/hosts`;
+    this.#hosts = new PodFiles(hosts);
+    this.podFolders = [hosts, options.logDir];
     this.#logs = new LogKeeper({
       bytesMax: options.logBytesMax ?? LOG_BYTES_MAX,
       lookMs: options.logLookMs ?? LOG_LOOK_MS,

@@ -29,6 +29,7 @@ import { readEvent, readExit } from './podman-read.ts';
 import { signalProcess } from './process-signal.ts';
 import { ProcessStats } from './process-stats.ts';
 import {
+  AddressTakenError,
   type Container,
   type ContainerSpec,
   type ContainerStats,
@@ -69,6 +70,7 @@ type Facts = Pick<Container, 'state' | 'startedAtMs' | 'finishedAtMs' | 'exitCod
 
 export class DockerRuntime implements Runtime {
   readonly name = 'docker';
+  readonly podFolders: readonly string[];
   readonly #options: DockerRuntimeOptions;
   readonly #http: PodmanHttp;
   readonly #limiter = new Limiter({ parallel: CALLS_PARALLEL, queueMax: CALLS_WAITING_MAX });
@@ -90,8 +92,10 @@ export class DockerRuntime implements Runtime {
     this.#options = options;
     // Without a version in the path the engine speaks its own newest one.
     this.#http = new PodmanHttp(options.socketPath, { engine: 'docker', base: '' });
-    this.#hosts = new PodFiles(`${options.runDir}/hosts`);
-    this.#resolvers = new PodFiles(`${options.runDir}/resolv`);
+    const folders = [`${options.runDir}/hosts`, `${options.runDir}/resolv`] as const;
+    this.#hosts = new PodFiles(folders[0]);
+    this.#resolvers = new PodFiles(folders[1]);
+    this.podFolders = folders;
     this.#stats = new ProcessStats({
       pidOf: async (id) => asNumber(asObject(await this.#state(id)).Pid) || undefined,
       ask: (id) => this.#askStats(id),
@@ -161,7 +165,9 @@ export class DockerRuntime implements Runtime {
     } catch (error) {
       await this.removeSandbox(id);
       if (!(error instanceof RuntimeError) || spec.ip === undefined) throw error;
-      throw new RuntimeError(`pod with the address ${spec.ip}: ${error.message}`, { cause: error });
+      const isTaken = /address already in use/i.test(error.message);
+      const Refusal = isTaken ? AddressTakenError : RuntimeError;
+      throw new Refusal(`pod with the address ${spec.ip}: ${error.message}`, { cause: error });
     }
     const ip = spec.hostNetwork ? undefined : spec.ip;
     const sandbox: Sandbox = { id, podUid, podName, podNamespace, ip, ready: true };

@@ -66,6 +66,7 @@ interface FakeContainer {
 
 export class FakeRuntime implements Runtime {
   readonly name = 'fake';
+  readonly podFolders = [];
   readonly #clock: Clock;
   readonly #after: (ms: number, run: () => void) => () => void;
   readonly #options: FakeRuntimeOptions;

@@ -5,7 +5,7 @@
 import { asArray, asObject, asText } from './json-read.ts';
 import { type CallOptions, EngineHttpError } from './podman-http.ts';
 import { BRIDGE, NETWORK } from './podman-spec.ts';
-import { RuntimeError } from './runtime.ts';
+import { AddressTakenError, RuntimeError } from './runtime.ts';
 
 type Call = (method: string, path: string, options?: CallOptions) => Promise<unknown>;
 
@@ -62,4 +62,15 @@ async function subnetOf(call: Call): Promise<string | undefined> {
     if (error instanceof EngineHttpError && error.status === 404) return undefined;
     throw error;
   }
+}
+
+/**
+ * A service that is killed while it starts a pod has reserved the pod's address in podman's own list, and knows of it no more: until
+ * a reboot nobody can have it. In the words of netavark and of CNI's host-local; any other error is returned as it is.
+ */
+export function asTaken(error: unknown): unknown {
+  const isTaken =
+    error instanceof RuntimeError &&
+    /requested ip address \S+ is (already allocated|not available)/i.test(error.message);
+  return isTaken ? new AddressTakenError(error.message, { cause: error }) : error;
 }

@@ -26,7 +26,7 @@ import {
   pullImage,
 } from './podman-images.ts';
 import { asKilled, findDead, insistently } from './podman-liveness.ts';
-import { ensurePodmanNetwork } from './podman-network.ts';
+import { asTaken, ensurePodmanNetwork } from './podman-network.ts';
 import { type ExitFacts, readContainer, readEvent, readExit, readSandbox } from './podman-read.ts';
 import { OWN_SOCKET, PodmanService, SYSTEM_SOCKET } from './podman-service.ts';
 import { containerBody, podBody, podName } from './podman-spec.ts';
@@ -75,6 +75,7 @@ const OURS = { filters: JSON.stringify({ label: [`${LABELS.managed}=true`] }) };
 
 export class PodmanRuntime implements Runtime {
   readonly name = 'podman';
+  readonly podFolders: readonly string[];
   readonly #http: PodmanHttp;
   readonly #service: PodmanService;
   readonly #limiter = new Limiter({ parallel: CALLS_PARALLEL, queueMax: CALLS_WAITING_MAX });
@@ -113,7 +114,9 @@ export class PodmanRuntime implements Runtime {
       ...(env === undefined ? {} : { env }),
       ...(log === undefined ? {} : { log }),
     });
-    this.#hosts = new PodFiles(`${runroot ?? '/run/pier'}/hosts`);
+    const hosts = `${runroot ?? '/run/pier'}/hosts`;
+    this.podFolders = [hosts];
+    this.#hosts = new PodFiles(hosts);
     this.#logBytesMax = options.logBytesMax ?? LOG_BYTES_MAX;
     this.#ociExec = new OciExec({
       inspect: (id) => this.#inspect(id),
@@ -181,7 +184,7 @@ export class PodmanRuntime implements Runtime {
       await this.#call('POST', `/pods/${id}/start`);
     } catch (error) {
       await this.removeSandbox(id);
-      throw error;
+      throw asTaken(error);
     }
     const { podUid, podNamespace, ip } = spec;
     const sandbox = { id, podUid, podName: spec.podName, podNamespace, ip, ready: true };
@@ -256,8 +259,8 @@ export class PodmanRuntime implements Runtime {
 
   async *logs(id: string, options: LogOptions, signal: AbortSignal): AsyncIterable<Uint8Array> {
     const inspected = asObject(await this.#call('GET', `/containers/${id}/json`));
-    const path = asText(asObject(asObject(inspected.HostConfig).LogConfig).Path);
-    if (path === undefined || path === '') {
+    const path = asText(asObject(asObject(inspected.HostConfig).LogConfig).Path) ?? '';
+    if (path === '') {
       throw new RuntimeError(`podman keeps no log file for the container ${id}`);
     }
     const over = new AbortController();

@@ -227,10 +227,20 @@ export class RuntimeError extends Error {
   }
 }
 
+/** The engine gives the pod's address to somebody else, or believes to: the pod needs another one. */
+export class AddressTakenError extends RuntimeError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'AddressTakenError';
+  }
+}
+
 export interface Runtime {
   readonly name: 'podman' | 'cri' | 'docker' | 'fake';
   /** As Kubernetes names the engine where that is another name, as "containerd". */
   readonly engine?: string;
+  /** Directories in which it keeps an entry for each pod, named by uid, until the pod's sandbox is removed. */
+  readonly podFolders: readonly string[];
   /** Connects (and starts the engine's service where needed). Throws RuntimeError that says what to do. */
   start(): Promise<void>;
   /** Lets go of the engine; running pods stay. */

@@ -29,6 +29,8 @@ export class PodRecords {
   readonly #directory: StateDirectory;
   readonly #onWriteError: (error: unknown) => void;
   #records = new Map<string, PodRecord>();
+  /** Addresses that the engine refused. Not kept: a reboot frees what it holds by mistake. */
+  #refused = new Set<string>();
   #writing: Promise<void> = Promise.resolve();
   #writeAgain = false;
   #busy = false;
@@ -75,7 +77,12 @@ export class PodRecords {
     const known = this.#records.get(uid);
     if (known?.ip !== undefined && cidrContains(podCidr, known.ip)) return known.ip;
     const taken = [...this.#records.values()].flatMap(({ ip }) => ip ?? []);
-    const ip = allocatePodIp(podCidr, taken);
+    let ip = allocatePodIp(podCidr, [...taken, ...this.#refused]);
+    if (ip === undefined) {
+      // The engine may give them by now.
+      this.#refused = new Set();
+      ip = allocatePodIp(podCidr, taken);
+    }
     if (ip === undefined) return undefined;
     this.#records.set(uid, { ...known, ip, startTimeMs: known?.startTimeMs ?? wallMs });
     this.#save();
@@ -101,6 +108,15 @@ export class PodRecords {
     this.#records.set(uid, { ...known, devices });
     this.#save();
     await this.#writing;
+  }
+
+  /** The engine does not let the pod have its address: the next one it is assigned is another. */
+  refuseIp(uid: string): void {
+    const known = this.#records.get(uid);
+    if (known?.ip === undefined) return;
+    this.#refused.add(known.ip);
+    this.#records.set(uid, { ...known, ip: undefined });
+    this.#save();
   }
 
   /** The pod was ended for good. */

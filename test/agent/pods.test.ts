@@ -6,12 +6,11 @@ import './pods/images.ts';
 import './pods/pressure.ts';
 import './pods/storage.ts';
 import './pods/tokens.ts';
-import { writeFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readdirSync, writeFileSync } from 'node:fs';
+import { mkdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import t from 'tap';
-import { RuntimeError } from '../../agent/runtime/runtime.ts';
-
+import { AddressTakenError, RuntimeError } from '../../agent/runtime/runtime.ts';
 import { board, container, pod, until, view } from './pods/board.ts';
 
 t.test('a desired pod runs, with its own address, events and status', async (t) => {
@@ -315,6 +314,35 @@ t.test('a sandbox that died is made anew at the same address', async (t) => {
   t.equal(pi.last('web')?.status.podIP, '10.42.7.2');
   t.equal(pi.last('web')?.status.containerStatuses?.[0]?.restartCount, 1);
   t.ok(pi.reasons('web').includes('SandboxChanged'));
+});
+
+t.test('an address that the engine does not give is exchanged for another one', async (t) => {
+  const pi = await board(t);
+  pi.engine.failNext('runSandbox', new AddressTakenError('requested ip address is allocated'));
+  await pi.startAgent();
+  pi.want([pod('web')]);
+  await until('ready', () => pi.isReady('web'));
+  t.equal(pi.last('web')?.status.podIP, '10.42.7.3');
+});
+
+t.test('what a killed agent left of pods that are gone is removed, and nothing else', async (t) => {
+  const pi = await board(t);
+  const places = ['pods', 'run'].map((name) => path.join(pi.directory, name));
+  const uids = ['stray', 'web', 'lost'];
+  for (const uid of uids) {
+    for (const place of places) await mkdir(path.join(place, uid, 'volumes'), { recursive: true });
+  }
+  const left = () => places.map((place) => readdirSync(place).sort());
+  const { uid } = pod('web');
+  for (const place of places) await mkdir(path.join(place, uid), { recursive: true });
+  pi.want([pod('web')], { complete: false });
+  await pi.startAgent();
+  await until('ready', () => pi.isReady('web'));
+  t.ok(left()[0]?.includes('stray'), 'nothing is removed before all is known');
+  pi.want([pod('web')], { lostPods: new Set(['lost', 'web']) });
+  const expected = [...new Set(['lost', 'web', uid])].sort();
+  await until('the stray is gone', () => left().flat().length === 2 * expected.length);
+  t.same(left(), [expected, expected]);
 });
 
 t.test('reports are said again on request, and gone pods too', async (t) => {

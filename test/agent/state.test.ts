@@ -467,6 +467,15 @@ t.test('addresses of pods are kept, given out once, and forgotten with the pod',
   again.note('e', '10.42.1.9', 44);
   t.equal(await again.assignIp('e', cidr, 45), '10.42.1.9', 'what the engine shows is the truth');
   t.equal(await again.assignIp('a', '10.42.7.0/24', 46), '10.42.7.2', 'of another range: anew');
+  again.refuseIp('d');
+  t.equal(await again.assignIp('d', cidr, 47), '10.42.1.2', 'another one, the first that is free');
+  again.forget('c');
+  again.refuseIp('d');
+  t.equal(await again.assignIp('d', cidr, 48), '10.42.1.4', 'what was refused is not tried again');
+  const small = '10.42.2.0/30';
+  t.equal(await again.assignIp('f', small, 49), '10.42.2.2');
+  again.refuseIp('f');
+  t.equal(await again.assignIp('f', small, 50), '10.42.2.2', 'unless there is no other');
   await again.flush();
   await writeFile(path.join(directory, 'pod-records'), 'garbage');
   t.equal((await open()).get('a'), undefined, 'a damaged file is the same as none');
