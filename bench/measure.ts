@@ -5,9 +5,10 @@
  * Processes are counted by part. The processes of a board are those of its process namespace: what runs inside
  * containers has namespaces of its own and is nobody's cost but the user's.
  */
-import { readdir, readFile, readlink } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Board } from '../test/lab/board.ts';
+import { boardProcesses } from '../test/lab/board-processes.ts';
 import { round } from './benchmark.ts';
 
 /** `getconf CLK_TCK`: 100 on every Linux that Node runs on. */
@@ -44,8 +45,8 @@ const PARTS: ReadonlyArray<readonly [string, RegExp]> = [
   ['podman service', /podman .*system service/],
   ['conmon', /^\S*conmon /],
   ['containerd-shim', /containerd-shim/],
-  ['dockerd', /^\S*dockerd /],
-  ['containerd', /^\S*containerd /],
+  ['dockerd', /^\S*dockerd( |$)/],
+  ['containerd', /^\S*containerd( |$)/],
 ];
 
 export interface Process {
@@ -55,20 +56,11 @@ export interface Process {
 
 /** Processes of a board with the part each belongs to; others (its first process, curl) are left out. */
 export async function processesOf(board: Board): Promise<Process[]> {
-  const first = Number(board.enter()[1]);
-  const namespace = await readlink(`/proc/${first}/ns/pid`);
-  const found: Process[] = [];
-  for (const entry of await readdir('/proc')) {
-    const pid = Number(entry);
-    if (!Number.isInteger(pid)) continue;
-    const place = await readlink(`/proc/${pid}/ns/pid`).catch(() => undefined);
-    if (place !== namespace) continue;
-    const commandLine = await read(`/proc/${pid}/cmdline`);
-    const words = commandLine.replaceAll('\0', ' ');
+  const { own } = await boardProcesses(board);
+  return own.flatMap(({ pid, words }) => {
     const part = PARTS.find(([, pattern]) => pattern.test(words))?.[0];
-    if (part !== undefined) found.push({ pid, part });
-  }
-  return found;
+    return part === undefined ? [] : [{ pid, part }];
+  });
 }
 
 export async function measureBoard(board: Board): Promise<Parts> {

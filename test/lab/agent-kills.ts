@@ -1,0 +1,266 @@
+/**
+ * Kills the agent, podman and containers of a board with -9 at random instants, while pods come and go and the master is now and then
+ * off; after each burst of kills the board must become what its pods ask for, with nothing left over (leftovers.ts).
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { engineEnvironment } from '../../agent/runtime/engine-config.ts';
+import { Client } from '../../cli/client.ts';
+import { readKubeconfig } from '../../cli/kubeconfig.ts';
+import type { PersistentVolume, Pod } from '../../protocol/kinds/types.ts';
+import { type Random, seededRandom } from '../sim/disk.ts';
+import { type BoardProcess, boardProcesses, killNow } from './board-processes.ts';
+import { drawShape, SHARED, type Shape } from './kill-workload.ts';
+import { Lab } from './lab.ts';
+import { leftovers, viewBoard } from './leftovers.ts';
+
+const PODS = '/api/v1/namespaces/default/pods';
+const CLAIMS = '/api/v1/namespaces/default/persistentvolumeclaims';
+const VOLUMES = '/api/v1/persistentvolumes';
+const PAUSE_MS_MAX = 1200;
+const DOWN_MS_MAX = 800;
+const MASTERLESS_SHARE = 0.25;
+/** A container that was killed twice waits for 10 s, three times for 20 s; the agent looks around by itself every minute. */
+const SETTLE_MS_MAX = 180_000;
+const LOG_LINES_MAX = 200;
+
+export interface KillOptions {
+  readonly seed: number;
+  readonly kills: number;
+  readonly killsPerBurst: number;
+  readonly pods: number;
+  /**
+   * Also conmon, whose death nobody tells: a container that ends without it is found by the agent's look at the engine, once a
+   * minute.
+   */
+  readonly withConmon: boolean;
+  readonly say: (text: string) => void;
+}
+
+export type Victim = 'agent' | 'service' | 'conmon' | 'container';
+/** Shares, the last one takes the rest. */
+const VICTIMS: ReadonlyArray<readonly [Victim, number]> = [
+  ['conmon', 0.12],
+  ['container', 0.28],
+  ['service', 0.3],
+  ['agent', 0.3],
+];
+
+export type KillCounts = Record<Victim | 'bursts' | 'withoutMaster' | 'made' | 'deleted', number>;
+
+export class AgentKills {
+  readonly #options: KillOptions;
+  readonly #random: Random;
+  readonly #lab: Lab;
+  readonly #client: Client;
+  readonly #env: NodeJS.ProcessEnv;
+  readonly #shapes = new Map<string, Shape>();
+  readonly #seen = new Set<string>();
+  readonly counts: KillCounts = {
+    ...{ agent: 0, service: 0, conmon: 0, container: 0 },
+    ...{ bursts: 0, withoutMaster: 0, made: 0, deleted: 0 },
+  };
+  #made = 0;
+  #agentUp = true;
+  #history: string[] = [];
+
+  private constructor(options: KillOptions, lab: Lab, client: Client, env: NodeJS.ProcessEnv) {
+    this.#options = options;
+    this.#random = seededRandom(options.seed);
+    this.#lab = lab;
+    this.#client = client;
+    this.#env = env;
+  }
+
+  /** One board with master, agent and pods that run; `close` removes all of it. */
+  static async start(options: KillOptions): Promise<AgentKills> {
+    const lab = await Lab.create({ boards: 1, connectHost: true });
+    try {
+      await lab.startMaster();
+      const { env } = await engineEnvironment(lab.dir, process.env);
+      const client = new Client(readKubeconfig(lab.kubeconfig));
+      await lab.startAgent(1);
+      const kills = new AgentKills(options, lab, client, env);
+      for (const [path, body] of SHARED) await client.json(path, { method: 'POST', body });
+      while (kills.#shapes.size < options.pods) await kills.#makePod();
+      await kills.#settle();
+      return kills;
+    } catch (error) {
+      await lab.close();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#client.close();
+    await this.#lab.close();
+  }
+
+  /** All bursts, then no pods at all. Throws an Error with what is left over and what was done before. */
+  async run(): Promise<void> {
+    const { kills, killsPerBurst, say } = this.#options;
+    for (let left = kills; left > 0; left -= killsPerBurst) {
+      await this.#burst(Math.min(left, killsPerBurst));
+      say(JSON.stringify(this.counts));
+    }
+    this.#history = [];
+    for (const name of [...this.#shapes.keys()]) await this.#deletePod(name);
+    await this.#settle();
+  }
+
+  async #burst(kills: number): Promise<void> {
+    this.#history = [];
+    this.counts.bursts += 1;
+    const isMasterless = this.#random() < MASTERLESS_SHARE;
+    const changes = this.#changes();
+    if (isMasterless) {
+      this.counts.withoutMaster += 1;
+      await changes;
+      await this.#lab.end(1, 'master', 'SIGKILL');
+      this.#note('the master is off');
+    }
+    const starts: Array<Promise<void>> = [];
+    for (let kill = 0; kill < kills; kill += 1) {
+      await sleep(this.#random() * PAUSE_MS_MAX);
+      await this.#kill(starts);
+    }
+    await Promise.all([changes, ...starts]);
+    if (isMasterless) {
+      await this.#lab.startMaster();
+      this.#note('the master is on');
+    }
+    await this.#settle();
+  }
+
+  /** Pods go and others come, those first that were restarted: they would wait ever longer. */
+  async #changes(): Promise<void> {
+    const pods = await this.#pods();
+    const worn = pods.filter(isWorn).map(({ metadata }) => metadata?.name ?? '');
+    const others = [...this.#shapes.keys()].filter((name) => !worn.includes(name));
+    const going = new Set([...worn, ...others.filter(() => this.#random() < 0.2)]);
+    for (const name of going) {
+      await this.#deletePod(name);
+      await sleep(this.#random() * PAUSE_MS_MAX);
+      await this.#makePod();
+    }
+  }
+
+  async #makePod(): Promise<void> {
+    this.#made += 1;
+    const name = `pod-${this.#made}`;
+    const shape = drawShape(name, this.#random);
+    const { claim, pod } = shape;
+    if (claim !== undefined) await this.#client.json(CLAIMS, { method: 'POST', body: claim });
+    await this.#client.json(PODS, { method: 'POST', body: pod });
+    this.#shapes.set(name, shape);
+    this.counts.made += 1;
+    this.#note(`made ${name}`);
+  }
+
+  async #deletePod(name: string): Promise<void> {
+    const shape = this.#shapes.get(name);
+    await this.#client.json(`${PODS}/${name}`, { method: 'DELETE' });
+    if (shape?.claim !== undefined)
+      await this.#client.json(`${CLAIMS}/${name}`, { method: 'DELETE' });
+    this.#shapes.delete(name);
+    this.counts.deleted += 1;
+    this.#note(`deleted ${name}`);
+  }
+
+  /** One that is there; the agent is started again a moment later, podman by the agent, containers likewise. */
+  async #kill(starts: Array<Promise<void>>): Promise<void> {
+    while (true) {
+      const victim = this.#draw();
+      if (victim === 'conmon' && !this.#options.withConmon) continue;
+      if (victim === 'agent') {
+        if (!this.#agentUp) continue;
+        this.#agentUp = false;
+        await this.#lab.end(1, 'agent', 'SIGKILL');
+        starts.push(this.#startAgentAfter(this.#random() * DOWN_MS_MAX));
+        this.#note('killed the agent');
+      } else {
+        const found = await this.#find(victim);
+        const chosen = found[Math.floor(this.#random() * found.length)];
+        if (chosen === undefined || !killNow(chosen.pid)) {
+          await sleep(20);
+          continue;
+        }
+        this.#note(`killed ${victim} ${chosen.words.slice(-100)}`);
+      }
+      this.counts[victim] += 1;
+      return;
+    }
+  }
+
+  #draw(): Victim {
+    let rest = this.#random();
+    for (const [victim, share] of VICTIMS) {
+      rest -= share;
+      if (rest < 0) return victim;
+    }
+    return 'agent';
+  }
+
+  async #find(victim: Exclude<Victim, 'agent'>): Promise<readonly BoardProcess[]> {
+    const { own, contained } = await boardProcesses(this.#lab.board(1));
+    if (victim === 'container') return contained;
+    const pattern = victim === 'conmon' ? /^\S*conmon / : /^\S*podman .*system service/;
+    return own.filter(({ words }) => pattern.test(words));
+  }
+
+  async #startAgentAfter(waitMs: number): Promise<void> {
+    await sleep(waitMs);
+    await this.#lab.startAgent(1);
+    this.#agentUp = true;
+    this.#note('started the agent');
+  }
+
+  /** Until all pods are Ready, the deleted ones gone, and nothing is left over. */
+  async #settle(): Promise<void> {
+    try {
+      await this.#lab.until('the desired state', () => this.#isSettled(), SETTLE_MS_MAX);
+    } catch (error) {
+      const log = (await this.#lab.log(1, 'agent')).split('\n').slice(-LOG_LINES_MAX);
+      for (const line of [...this.#history, ...log]) this.#options.say(line);
+      throw error;
+    }
+  }
+
+  async #isSettled(): Promise<boolean | string> {
+    const pods = await this.#pods();
+    const names = pods.map(({ metadata }) => metadata?.name ?? '').sort();
+    const wanted = [...this.#shapes.keys()].sort();
+    if (names.join() !== wanted.join()) return `pods ${names.join(' ')}, not ${wanted.join(' ')}`;
+    const late = pods.filter((pod) => !isReady(pod));
+    if (late.length > 0) return `not ready: ${late.map(told).join('; ')}`;
+    const { items } = await this.#client.json<{ items: PersistentVolume[] }>(VOLUMES);
+    const claims = [...this.#shapes.values()].filter(({ claim }) => claim !== undefined).length;
+    if (items.length !== claims) return `${items.length} volumes, not ${claims}`;
+    const view = await viewBoard(this.#lab.board(1), this.#env);
+    for (const { Id } of view.containers) this.#seen.add(Id);
+    const volumes = items.map(({ metadata }) => metadata?.name ?? '');
+    const found = leftovers(view, pods, volumes, this.#seen);
+    return found.length === 0 || found.join('\n');
+  }
+
+  async #pods(): Promise<Pod[]> {
+    return (await this.#client.json<{ items: Pod[] }>(PODS)).items;
+  }
+
+  #note(text: string): void {
+    this.#history.push(`${new Date().toISOString().slice(11, 23)} ${text}`);
+  }
+}
+
+function isReady({ metadata, status }: Pod): boolean {
+  const ready = status?.conditions?.find(({ type }) => type === 'Ready');
+  return metadata?.deletionTimestamp === undefined && ready?.status === 'True';
+}
+
+function isWorn({ status }: Pod): boolean {
+  return status?.containerStatuses?.some(({ restartCount = 0 }) => restartCount > 0) ?? false;
+}
+
+function told({ metadata, status }: Pod): string {
+  const states = status?.containerStatuses?.map(({ state }) => JSON.stringify(state)) ?? [];
+  return `${metadata?.name} ${status?.phase} ${states.join(' ')}`;
+}
