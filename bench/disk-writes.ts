@@ -32,12 +32,14 @@ export interface Trace {
   readonly syncs: number;
   /** write, pwrite64, writev and the like whose target is a file. */
   readonly fileWrites: number;
+  /** Processes made; threads are none. */
+  readonly forks: number;
   /** Also openat for writing, rename, unlink and mkdir: by path, calls. */
   readonly files: { readonly [file: string]: number };
 }
 
 const CALLS =
-  'fdatasync,fsync,sync,syncfs,write,pwrite64,writev,pwritev,ftruncate,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat';
+  'fork,vfork,clone,clone3,fdatasync,fsync,sync,syncfs,write,pwrite64,writev,pwritev,ftruncate,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat';
 
 /** Watches processes with strace for a while. Undefined where strace is missing or forbidden. */
 export async function traceWrites(
@@ -69,6 +71,7 @@ export function parseTrace(text: string): Trace {
   const files: Record<string, number> = {};
   let syncs = 0;
   let fileWrites = 0;
+  let forks = 0;
   for (const line of text.split('\n')) {
     const call = /^\d+ +(\w+)\((.*)/.exec(line);
     const [, name = '', rest = ''] = call ?? [];
@@ -77,10 +80,14 @@ export function parseTrace(text: string): Trace {
     const path =
       /^\d+<(\/[^>]*)>/.exec(rest)?.[1] ??
       (/^(rename|unlink|mkdir)/.test(name) ? /"(\/[^"]*)"/.exec(rest)?.[1] : undefined);
+    if (/^(v?fork|clone3?)$/.test(name)) {
+      if (!rest.includes('CLONE_THREAD')) forks += 1;
+      continue;
+    }
     if (/sync/.test(name)) syncs += 1;
     else if (path === undefined || /^\/(dev|proc|sys)\//.test(path)) continue;
     else fileWrites += 1;
     if (path !== undefined) files[`${name} ${path}`] = (files[`${name} ${path}`] ?? 0) + 1;
   }
-  return { syncs, fileWrites, files };
+  return { syncs, fileWrites, forks, files };
 }

@@ -8,6 +8,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import type { Board } from '../test/lab/board.ts';
 import { type Figures, type Json, printTable, say } from './benchmark.ts';
 import { type Cluster, deploy, startCluster } from './cluster.ts';
 import { changedFiles, listFiles, traceWrites } from './disk-writes.ts';
@@ -20,9 +21,15 @@ export const summary = 'memory, CPU, wake-ups and bytes written of master and ag
 const SETTLE_MS = 20_000;
 const PEER_SERVICE = 'idle';
 
-interface Options {
+export interface IdleOptions {
   readonly seconds: number;
   readonly traceSeconds: number;
+}
+
+export interface IdlePlace {
+  readonly cluster: Cluster;
+  readonly board: Board;
+  readonly peer?: { readonly swarm: Swarm; readonly board: Board };
 }
 
 export async function run(args: string[]): Promise<Figures> {
@@ -44,7 +51,9 @@ export async function run(args: string[]): Promise<Figures> {
     const figures: Record<string, Json> = {};
     const peers: Record<string, Json> = {};
     for (const pods of values.pods.split(',').map(Number)) {
-      const outcome = await measure(cluster, swarm, pods, options);
+      const peerOfIt = swarm === undefined ? {} : { peer: { swarm, board: cluster.lab.board(2) } };
+      const place = { cluster, board: cluster.lab.board(1), ...peerOfIt };
+      const outcome = await measureIdle(place, pods, options);
       figures[`pods${pods}`] = outcome.ours;
       if (outcome.peer !== undefined) peers[`swarm ${pods} replicas`] = outcome.peer;
     }
@@ -55,46 +64,46 @@ export async function run(args: string[]): Promise<Figures> {
   }
 }
 
-async function measure(
-  cluster: Cluster,
-  swarm: Swarm | undefined,
+/** All pods, and all of the peer's containers, run on the boards that are measured. */
+export async function measureIdle(
+  { cluster, board, peer }: IdlePlace,
   pods: number,
-  { seconds, traceSeconds }: Options,
+  { seconds, traceSeconds }: IdleOptions,
 ): Promise<{ ours: Json; peer: Json | undefined }> {
-  const { lab } = cluster;
   say(`${pods} pods`);
   await deploy(cluster, 'idle', pods);
-  if (swarm !== undefined) {
-    if (pods !== 0) await swarm.remove(PEER_SERVICE).catch(() => undefined);
-    await swarm.create(PEER_SERVICE, pods);
-    await swarm.untilRunning(PEER_SERVICE, pods);
+  if (peer !== undefined) {
+    // There is none the first time.
+    await peer.swarm.remove(PEER_SERVICE).catch(() => undefined);
+    await peer.swarm.create(PEER_SERVICE, pods);
+    await peer.swarm.untilRunning(PEER_SERVICE, pods);
   }
   await sleep(SETTLE_MS);
-  const card = lab.board(1).dir;
-  const before = await listFiles(card);
+  const before = await listFiles(board.dir);
   say(`idle for ${seconds} s`);
-  const boards = swarm === undefined ? [lab.board(1)] : [lab.board(1), lab.board(2)];
+  const boards = peer === undefined ? [board] : [board, peer.board];
   const [ours = new Map<string, WindowUsage>(), theirs] = await measureWindow(boards, seconds);
-  const changed = changedFiles(before, await listFiles(card));
+  const changed = changedFiles(before, await listFiles(board.dir));
   print(`${pods} pods, Pier`, ours);
   if (theirs !== undefined) print(`${pods} replicas, swarm`, theirs);
   process.stdout.write(`files changed on the card: ${changed.join(', ') || 'none'}\n`);
-  const trace = traceSeconds === 0 ? undefined : await traceParts(cluster, traceSeconds);
+  const trace = traceSeconds === 0 ? undefined : await traceParts(board, traceSeconds);
   const figures = { parts: Object.fromEntries(ours), changedFiles: changed, trace: trace ?? null };
   return { ours: figures, peer: theirs === undefined ? undefined : Object.fromEntries(theirs) };
 }
 
 /** strace slows what it watches: not part of the window above. */
-async function traceParts({ lab }: Cluster, seconds: number): Promise<{ [part: string]: Json }> {
+async function traceParts(board: Board, seconds: number): Promise<{ [part: string]: Json }> {
   say(`watching system calls for ${seconds} s`);
-  const wanted = (await processesOf(lab.board(1))).filter(({ part }) => part !== 'conmon');
+  const wanted = (await processesOf(board)).filter(({ part }) => part !== 'conmon');
   const traces: Record<string, Json> = {};
   await Promise.all(
     wanted.map(async ({ pid, part }) => {
       const trace = await traceWrites([pid], seconds);
       traces[part] = trace ?? 'strace is missing or may not watch';
       const files = Object.entries(trace?.files ?? {}).map(([file, calls]) => `${file} x${calls}`);
-      const counts = `${trace?.syncs ?? '?'} syncs, ${trace?.fileWrites ?? '?'} calls on files`;
+      const { syncs = '?', fileWrites = '?', forks = '?' } = trace ?? {};
+      const counts = `${syncs} syncs, ${fileWrites} calls on files, ${forks} forks`;
       process.stdout.write(`strace ${seconds} s, ${part}: ${counts}\n`);
       for (const file of files.slice(0, 20)) process.stdout.write(`  ${file}\n`);
     }),

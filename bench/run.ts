@@ -10,6 +10,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   footprint: () => import('./footprint.ts'),
   idle: () => import('./idle.ts'),
   fleet: () => import('./fleet.ts'),
+  agent: () => import('./agent.ts'),
   'pod-start': () => import('./pod-start.ts'),
   failover: () => import('./failover.ts'),
   takeover: () => import('./takeover.ts'),
