@@ -114,6 +114,7 @@ export const LIMITS = {
     },
     upstream: { attemptMs: 1500, totalMs: 4500, rounds: 2 },
   },
+  mdns: { openRetry: { firstMs: 1 * SECOND, maxMs: 30 * SECOND } },
   /** Addresses of LoadBalancer services on the LAN. A dead board's are taken within deadMs + intervalMs. */
   pool: {
     /** UDP, between boards. */

@@ -10,11 +10,13 @@ import type { BoardCredentials } from '../protocol/messages.ts';
 import type { BoardSelf } from './board-self.ts';
 import type { AgentConfig } from './config.ts';
 import { ClusterDns } from './dns/cluster-dns.ts';
+import { lanNames } from './dns/mdns/lan-names.ts';
+import { Mdns } from './dns/mdns/mdns.ts';
 import { withIngresses } from './ingress/listeners.ts';
 import { PortProblems } from './ingress/port-problems.ts';
 import { routingTable } from './ingress/routing-table.ts';
 import { WebServer } from './ingress/web-server.ts';
-import { localIpv4 } from './network/addresses.ts';
+import { lanOf, localIpv4 } from './network/addresses.ts';
 import { ensureForwarding, ensureServiceRoute, runIp } from './network/anyip.ts';
 import { PodRoutes } from './network/routes.ts';
 import { arping } from './pool/arping.ts';
@@ -45,6 +47,7 @@ export class BoardTraffic {
   readonly #dns: ClusterDns;
   readonly #routes: PodRoutes;
   readonly #pool: PoolMember;
+  readonly #mdns: Mdns;
   #hostPorts: readonly HostPort[] = [];
 
   constructor(options: TrafficOptions) {
@@ -62,6 +65,7 @@ export class BoardTraffic {
     this.#dns = this.#makeDns();
     this.#routes = new PodRoutes({ self: credentials.node, ip: runIp, log });
     this.#pool = this.#makePool();
+    this.#mdns = this.#makeMdns();
   }
 
   /** For what it measures. */
@@ -82,6 +86,7 @@ export class BoardTraffic {
   }
 
   async stop(): Promise<void> {
+    await this.#mdns.stop();
     await this.#pool.stop();
     await this.#routes.flush();
     await this.#dns.stop();
@@ -124,9 +129,20 @@ export class BoardTraffic {
     const table = withHostPorts(serviceTable(services, board), this.#hostPorts, board);
     const routes = routingTable(ingresses, services, board.node);
     const { problems, ...listened } = withIngresses(table, ingresses, board);
-    const wrong = this.#web.update(routes, ingresses, configs);
+    const wrong = [...this.#web.update(routes, ingresses, configs), ...this.#announceNames()];
     this.#portProblems.keepOnly(ingresses);
     this.#proxy.update({ ...listened, problems: [...problems, ...wrong, ...this.#pool.problems] });
+  }
+
+  #announceNames(): readonly ServiceProblem[] {
+    const { config, credentials, desired, board } = this.#options;
+    const { services, ingresses = [], boards } = desired.current();
+    const { clusterDomain } = config;
+    const { address } = board;
+    const { node } = credentials;
+    const { names, problems } = lanNames({ services, ingresses, node, address, clusterDomain });
+    this.#mdns.update(names, lanOf(address), new Set(boards.map((one) => one.address)));
+    return [...problems, ...this.#mdns.problems];
   }
 
   #tellProblem(problem: ServiceProblem): void {
@@ -156,6 +172,18 @@ export class BoardTraffic {
         return { services, boards, podCidr: node?.podCidr ?? '' };
       },
       onProblem: (problem) => reporter.serviceProblem(problem),
+    });
+  }
+
+  #makeMdns(): Mdns {
+    const { config, log, reporter } = this.#options;
+    return new Mdns({
+      clock,
+      log: log.child({ part: 'mdns' }),
+      limits: config.limits.mdns,
+      random: Math.random,
+      onChange: () => this.#followServices(),
+      onTrouble: (reason, message) => reporter.node(reason, message),
     });
   }
 

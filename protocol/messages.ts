@@ -144,6 +144,9 @@ export type ServiceEndpoint = Static<typeof ServiceEndpoint>;
 /** On a Service: its backends are told of the client by the PROXY protocol, "v1" or "v2". */
 export const PROXY_PROTOCOL_ANNOTATION = 'pier.local/proxy-protocol';
 
+/** On a Service of type LoadBalancer: its name on the LAN, "NAME.local" or "true". */
+export const MDNS_ANNOTATION = 'pier.local/mdns';
+
 export const DesiredService = Type.Object({
   v: Version,
   namespace: Name,
@@ -173,6 +176,14 @@ export const DesiredService = Type.Object({
   ),
   /** The text of the annotation, right or wrong. */
   proxyProtocol: Type.Optional(Type.String()),
+  mdns: Type.Optional(
+    Type.Object({
+      /** The text of the annotation, right or wrong. */
+      name: Type.String(),
+      /** From the status, where another load balancer than Pier serves it. */
+      addresses: Type.Optional(Type.Array(Type.String())),
+    }),
+  ),
   /** Endpoints of the same board first, while there are any. */
   preferLocal: Type.Optional(Type.Boolean()),
   internalTrafficLocal: Type.Boolean(),

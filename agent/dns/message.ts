@@ -19,6 +19,7 @@ export const TYPE = {
   SRV: 33,
   DNAME: 39,
   OPT: 41,
+  NSEC: 47,
   IXFR: 251,
   AXFR: 252,
   ANY: 255,
@@ -99,9 +100,11 @@ const NAMES_IN_DATA: ReadonlyMap<number, readonly [before: number, names: number
   [TYPE.MX, [2, 1]],
   [TYPE.SRV, [6, 1]],
   [TYPE.SOA, [0, 2]],
+  // RFC 6762 (section 18.14) lets multicast DNS compress it.
+  [TYPE.NSEC, [0, 1]],
 ]);
-/** RFC 2782 and RFC 6672: no compression in these when they are written. */
-const WRITTEN_PLAIN: ReadonlySet<number> = new Set([TYPE.SRV, TYPE.DNAME]);
+/** RFC 2782, RFC 6672 and RFC 4034: no compression in these when they are written. */
+const WRITTEN_PLAIN: ReadonlySet<number> = new Set([TYPE.SRV, TYPE.DNAME, TYPE.NSEC]);
 
 /** Throws DnsFormatError. Bytes after the last record are an error too: nothing is guessed. */
 export function parseMessage(bytes: Uint8Array): Message {

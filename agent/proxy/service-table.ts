@@ -58,7 +58,9 @@ export interface ServiceProblem {
     | 'RouteConflict'
     | 'InvalidCertificate'
     | 'AddressOffLan'
-    | 'AddressConflict';
+    | 'AddressConflict'
+    | 'InvalidName'
+    | 'NameConflict';
   readonly message: string;
 }
 

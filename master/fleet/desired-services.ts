@@ -6,6 +6,7 @@
  * answers it is added as `terminating`, so that boards let open connections to it end in peace.
  */
 
+import { isIPv4 } from 'node:net';
 import type {
   EndpointAddress,
   EndpointPort,
@@ -18,6 +19,7 @@ import type {
 import {
   type BoardRoute,
   type DesiredService,
+  MDNS_ANNOTATION,
   MESSAGE_VERSION,
   PROXY_PROTOCOL_ANNOTATION,
   type ServiceEndpoint,
@@ -71,6 +73,7 @@ export function desiredService(view: ServiceView): DesiredService {
       : {}),
     ...externalAccess(view),
     ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
+    ...mdnsOf(service),
     ...(spec.trafficDistribution === 'PreferSameNode' ? { preferLocal: true } : {}),
     internalTrafficLocal: spec.internalTrafficPolicy === 'Local',
     externalTrafficLocal: spec.externalTrafficPolicy === 'Local',
@@ -104,6 +107,14 @@ function loadBalancerOf({ service, addressPool }: ServiceView): DesiredService['
   if (addressPool === undefined) return { sourceRanges };
   const address = poolAddressOf(service, addressPool);
   return address === undefined ? undefined : { sourceRanges, address };
+}
+
+function mdnsOf({ metadata, spec = {}, status }: Service): Pick<DesiredService, 'mdns'> {
+  const name = metadata?.annotations?.[MDNS_ANNOTATION];
+  if (name === undefined) return {};
+  if (spec.type !== 'LoadBalancer' || isBoardsLoadBalancer(spec)) return { mdns: { name } };
+  const shown = status?.loadBalancer?.ingress ?? [];
+  return { mdns: { name, addresses: shown.flatMap(({ ip = '' }) => (isIPv4(ip) ? [ip] : [])) } };
 }
 
 function typeOf(type: string | undefined): DesiredService['type'] {

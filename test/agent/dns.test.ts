@@ -3,3 +3,4 @@ import './dns/codec.ts';
 import './dns/zone.ts';
 import './dns/forwarding.ts';
 import './dns/sockets.ts';
+import './dns/mdns.ts';

@@ -1,6 +1,6 @@
 /**
- * HTTP Ingress on two real boards: who serves, TLS and its renewal, who does not get the Secret, a port that is taken, and a
- * board that reboots without its master. Real master and agents, real network, real curl; the backends are programs on the boards and no pods, so
+ * HTTP Ingress on two real boards: who serves, TLS and its renewal, who does not get the Secret, a port that is taken, names under .local
+ * as another machine on the LAN finds them, and a board that reboots without its master. Real master and agents, real network, real curl; the backends are programs on the boards and no pods, so
  * no container engine is needed. Needs root.
  */
 import { execFile } from 'node:child_process';
@@ -20,10 +20,11 @@ import type { Board } from '../lab/board.ts';
 import { Lab } from '../lab/lab.ts';
 import { BoardKubectl } from '../support/board-kubectl.ts';
 import { findKubectl, runCommand } from '../support/kubectl.ts';
+import { askLan, holdName } from '../support/lan-resolver.ts';
 import { labMissing } from '../support/needs.ts';
 
 const kubectl = findKubectl('current');
-const skip = labMissing() || ('missing' in kubectl ? kubectl.missing : false);
+const skip = labMissing('python3') || ('missing' in kubectl ? kubectl.missing : false);
 const HOST = 'app.example';
 const run = promisify(execFile);
 
@@ -80,6 +81,58 @@ t.test('boards serve Ingresses', { skip, timeout: 600_000 }, async (t) => {
     t.equal(spec?.controller, 'pier.local/ingress');
   });
 
+  const machine = await lab.plugInClient();
+  const untilLeadsTo = async (name: string, boards: readonly Board[]): Promise<void> => {
+    const wanted = boards.map(({ address }) => address).sort();
+    await lab.until(`${name} leads to ${wanted.join(', ')}`, async () => {
+      const said = (await askLan(machine, name)).filter(({ type }) => type === 1);
+      const have = [...new Set(said.map(({ value }) => value))].sort();
+      return have.join() === wanted.join() || JSON.stringify(said);
+    });
+  };
+
+  await t.test('names under .local are found on the LAN', async (t) => {
+    await client.apply(ingressFor('shop', 'shop.local'), loadBalancer());
+    for (const name of ['shop.local', 'nas.local']) await untilLeadsTo(name, lab.boards);
+    const all = await askLan(machine, 'shop.local');
+    const addresses = all.filter(({ type }) => type === 1);
+    t.ok(addresses.every(({ hops, class: of, ttl }) => hops === 255 && of === 1 && ttl <= 60));
+    t.ok(
+      addresses.every(({ from, value }) => from === value),
+      'each board says its own address',
+    );
+    await lab.until('there is no IPv6 address, says somebody', async () => {
+      const said = await askLan(machine, 'shop.local', 'AAAA');
+      return said.some(({ type, value }) => type === 47 && value === '000140');
+    });
+    await lab.until('a resolver that knows DNS only is answered', async () => {
+      const said = await askLan(machine, 'shop.local', 'A', 'dns');
+      return said.some(({ type, class: of, ttl }) => type === 1 && of === 1 && ttl === 10);
+    });
+    t.same(await askLan(machine, 'other.local'), []);
+  });
+
+  await t.test('a name that another machine has, and one that is none, are events', async () => {
+    const holder = await holdName(machine, 'printer.local');
+    try {
+      await client.apply(ingressFor('taken', 'printer.local', '*.shop.local'));
+      const events = async (): Promise<string> => {
+        const list = await client.ok('get', 'events', '-o', 'json');
+        const { items }: { items: Event[] } = JSON.parse(list);
+        return items.map(({ reason, message }) => `${reason} ${message}`).join('\n');
+      };
+      await lab.until('both events are there', async () => {
+        const said = await events();
+        const held = `printer.local is held by ${machine.address} on the LAN`;
+        const both = said.includes(held) && /InvalidName .*no wildcards/.test(said);
+        return both || said;
+      });
+    } finally {
+      holder.kill();
+    }
+    await client.ok('delete', 'ingress', 'taken');
+  });
+
   await t.test('a renewed certificate is served without a restart', async () => {
     await client.apply(await tlsSecret(lab, 'second'));
     for (const board of lab.boards) {
@@ -105,6 +158,8 @@ t.test('boards serve Ingresses', { skip, timeout: 600_000 }, async (t) => {
       return (await secrets(lab.board(1))) === 0;
     });
     t.equal(await secrets(lab.board(2)), 1);
+    await untilLeadsTo('shop.local', [lab.board(2)]);
+    await untilLeadsTo('nas.local', lab.boards);
   });
 
   await t.test('a port that is taken is an event that names who has it', async () => {
@@ -162,6 +217,7 @@ t.test('boards serve Ingresses', { skip, timeout: 600_000 }, async (t) => {
         return /^Hello from web-/.test(text) || text;
       });
     }
+    await untilLeadsTo('shop.local', [lab.board(2)]);
   });
 });
 
@@ -194,6 +250,26 @@ function backends(lab: Lab): [Service, Endpoints] {
       subsets: [{ addresses, ports: [{ port: BACKEND_PORT }] }],
     },
   ];
+}
+
+function ingressFor(name: string, ...hosts: string[]): Ingress {
+  const backend = { service: { name: 'web', port: { number: 80 } } };
+  const http = { paths: [{ path: '/', pathType: 'Prefix', backend }] };
+  return {
+    ...INGRESS,
+    metadata: { name },
+    spec: { rules: hosts.map((host) => ({ host, http })) },
+  };
+}
+
+/** The boards listen for it on addresses of their own. */
+function loadBalancer(): Service {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'files', annotations: { 'pier.local/mdns': 'nas.local' } },
+    spec: { type: 'LoadBalancer', ports: [{ port: 8081 }] },
+  };
 }
 
 /** Made by openssl; its certificate stays in the lab's folder, for clients that trust it. */

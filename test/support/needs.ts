@@ -10,10 +10,10 @@ function has(command: string): boolean {
   }
 }
 
-/** The reason why boards cannot be imitated here, or false. */
-export function labMissing(): string | false {
+/** The reason why boards cannot be imitated here, or false. `more`: other programs that the test runs. */
+export function labMissing(...more: string[]): string | false {
   if (process.getuid?.() !== 0) return 'boards are namespaces, which need root';
-  for (const command of ['podman', 'ip', 'nsenter', 'unshare', 'curl', 'ps', 'busybox']) {
+  for (const command of ['podman', 'ip', 'nsenter', 'unshare', 'curl', 'ps', 'busybox', ...more]) {
     if (!has(command)) return `${command} is missing`;
   }
   return false;

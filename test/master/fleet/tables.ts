@@ -148,6 +148,16 @@ t.test('desired state, as tables', async (t) => {
     const annotations = { 'pier.local/proxy-protocol': 'v1' };
     const told = { ...service, metadata: { ...service.metadata, annotations } };
     t.equal(desiredService({ ...view, service: told }).proxyProtocol, 'v1');
+    const named = {
+      ...service,
+      metadata: { ...service.metadata, annotations: { 'pier.local/mdns': 'web.local' } },
+      spec: { ...spec, type: 'LoadBalancer' },
+      status: { loadBalancer: { ingress: [{ ip: '192.0.2.7' }, { hostname: 'lb.example' }] } },
+    };
+    t.same(desiredService({ ...view, service: named }).mdns, { name: 'web.local' });
+    const others = { ...named, spec: { ...named.spec, loadBalancerClass: 'example.com/x' } };
+    const mdns = { name: 'web.local', addresses: ['192.0.2.7'] };
+    t.same(desiredService({ ...view, service: others }).mdns, mdns);
     const other = { ...view, pods: [] };
     t.not(desiredService(other).digest, desired.digest);
     t.end();
