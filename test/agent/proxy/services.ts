@@ -1,4 +1,5 @@
 /** External addresses, affinity, locality and conflicts: the pure parts, as tables. */
+import fc from 'fast-check';
 import t from 'tap';
 import { boardPod } from '../../../agent/plan/board-pod.ts';
 import { AffinityTable } from '../../../agent/proxy/affinity.ts';
@@ -16,6 +17,7 @@ import { socketsFor } from '../../../agent/proxy/tcp-proxy.ts';
 import type { ContainerPort } from '../../../protocol/kinds/types.ts';
 import type { DesiredService } from '../../../protocol/messages.ts';
 import { endpoint, service } from './desired.ts';
+import { connectionEnds, isReadBack } from './proxy-header-reader.ts';
 
 const BOARD = { node: 'a', address: '192.0.2.1', addresses: ['127.0.0.1', '192.0.2.1'] };
 
@@ -249,3 +251,8 @@ t.test(
     ]);
   },
 );
+
+t.test('PROXY headers are read back by another reader as they were meant', async (t) => {
+  fc.assert(fc.property(connectionEnds, isReadBack), { numRuns: 3_000 });
+  t.pass();
+});
