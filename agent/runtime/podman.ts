@@ -129,9 +129,7 @@ export class PodmanRuntime implements Runtime {
     await this.#service.ensure();
     const version = await this.version();
     if (Number.parseInt(version, 10) < 4) {
-      throw new RuntimeError(
-        `podman ${version} is too old: 4.0 or newer is needed, as in Debian 12`,
-      );
+      throw new RuntimeError(`podman ${version}: 4.0 or newer is needed, as in Debian 12`);
     }
     await this.#retried(() => ensurePauseImage(this.#http));
   }
