@@ -24,6 +24,8 @@ export interface MasterConfig {
   readonly rebalance: RebalanceMode;
   /** LAN addresses for LoadBalancer services; undefined: they have the boards' own. */
   readonly addressPool: AddressPool | undefined;
+  /** Seconds between two moves, and after a board came or went. */
+  readonly rebalancePauseSeconds: number;
 }
 
 export type RebalanceMode = 'off' | 'propose' | 'move';
@@ -39,6 +41,8 @@ export interface MasterFlags {
   readonly scheduling: 'binpack' | 'spread';
   readonly rebalance: RebalanceMode;
   readonly loadBalancerPool?: string;
+  /** Seconds between two moves, and after a board came or went. */
+  readonly rebalancePause: number;
 }
 
 /** Of services; agents have it as --service-cidr. */
@@ -65,6 +69,7 @@ export function configOf(flags: MasterFlags): MasterConfig {
     scheduling: flags.scheduling,
     rebalance: flags.rebalance,
     addressPool: addressPool(flags, [...addresses]),
+    rebalancePauseSeconds: flags.rebalancePause,
   });
 }
 

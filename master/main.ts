@@ -118,9 +118,15 @@ function program(): Command {
     )
     .option(
       '--rebalance <mode>',
-      'free whole boards: propose says by events which pods would move, move evicts them, one a minute',
+      'free whole boards: propose says by events which pods would move, move evicts them, one by one',
       rebalance,
       'off',
+    )
+    .option(
+      '--rebalance-pause <n>',
+      'seconds between two moves, and after a board came or went',
+      wholeNumber(1, 86_400),
+      60,
     )
     .option(
       '--load-balancer-pool <ranges>',

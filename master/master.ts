@@ -186,7 +186,11 @@ async function assemble(parts: Parts): Promise<void> {
     informers,
     metrics: fleet.metrics,
     signRequest: requestSigner(pki, clock),
-    rebalance: { planner: scheduler, mode: config.rebalance },
+    rebalance: {
+      planner: scheduler,
+      mode: config.rebalance,
+      pauseMs: config.rebalancePauseSeconds * 1000,
+    },
     ...pool,
     options: {
       lifecycle: {

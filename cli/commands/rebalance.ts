@@ -13,7 +13,7 @@ export async function rebalance(options: WhoAsks): Promise<void> {
 const MODES: Readonly<Record<string, string>> = {
   off: 'The master moves nothing (start it with --rebalance move, or propose to be told by events).',
   propose: 'The master says so by events and moves nothing (--rebalance propose).',
-  move: 'The master moves one pod a minute (--rebalance move).',
+  move: 'The master moves one pod after the other (--rebalance move).',
 };
 
 /** Lines for people, without a line end. Pure. */

@@ -6,7 +6,6 @@ import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
 import { type ApiClient, RESOURCES, type ResourceId } from '../api/client.ts';
 import type { MetricsSource } from '../api/metrics.ts';
-import type { RebalanceMode } from '../config.ts';
 import { SharedInformers } from '../informer/shared.ts';
 import { systemTimers, type Timers } from '../informer/timers.ts';
 import type { AddressPool } from '../load-balancer/address-pool.ts';
@@ -28,7 +27,7 @@ import { loadBalancerController } from './load-balancer-controller.ts';
 import { DEFAULT_LIFECYCLE_OPTIONS, type LifecycleOptions } from './node-lifecycle.ts';
 import { ObservedPodTimes } from './observed-times.ts';
 import { quotaController } from './quota-controller.ts';
-import { type Planner, rebalanceController } from './rebalance-controller.ts';
+import { type RebalanceOptions, rebalanceController } from './rebalance-controller.ts';
 import { type Controller, type QueueFigures, Runner } from './runner.ts';
 import { daemonSetController, statefulSetController } from './set-controllers.ts';
 import { volumeController } from './volume-controllers.ts';
@@ -109,7 +108,7 @@ export interface ControllersConfig {
   /** LAN addresses for LoadBalancer services; without it they have the boards' own. */
   readonly addressPool?: AddressPool;
   /** Moves pods so that boards become free, or says so, or neither. */
-  readonly rebalance?: { readonly planner: Planner; readonly mode: RebalanceMode };
+  readonly rebalance?: RebalanceOptions;
   /** Makes the ends of events' names. */
   readonly nextEventId?: () => string;
 }
@@ -157,7 +156,7 @@ export function startControllers(config: ControllersConfig): RunningControllers 
   ];
   const { rebalance } = config;
   if (rebalance !== undefined) {
-    controllers.push(rebalanceController(informers, rebalance.planner, rebalance.mode));
+    controllers.push(rebalanceController(informers, rebalance));
   }
   const started = controllers.map((controller) => {
     const part = log.child({ part: controller.name });

@@ -18,9 +18,7 @@ import {
 } from './rebalance.ts';
 import { type Controller, watchOf } from './runner.ts';
 
-/** After a move, and after a board came or went: what follows from it has to show. */
-const REST_MS = 60_000;
-/** Looks at the whole cluster are no more frequent than this. */
+/** Looks at the whole cluster are no more frequent than this, or than the moves where those are quicker. */
 const LOOK_MS = 10_000;
 const CLUSTER = 'cluster';
 
@@ -54,11 +52,17 @@ export function lookForMoves(
   return { goesOn: whatGoesOn(apps) ?? '', plan: planner.planRebalance(mobilityOf(apps)) };
 }
 
+export interface RebalanceOptions {
+  readonly planner: Planner;
+  readonly mode: RebalanceMode;
+  /** After a move, and after a board came or went: what follows from it has to show. */
+  readonly pauseMs: number;
+}
+
 /** `off` only takes away what a master that was told to move left behind. */
 export function rebalanceController(
   informers: SharedInformers,
-  planner: Planner,
-  mode: RebalanceMode,
+  { planner, mode, pauseMs }: RebalanceOptions,
 ): Controller {
   const { nodes, pods } = informers;
   const seen = new FirstSeen();
@@ -83,12 +87,12 @@ export function rebalanceController(
     watches: mode === 'off' ? [watchNodes] : [watchNodes, watchPods, watchBudgets],
     reconcile(_key, { monotonicMs }): readonly Action[] {
       if (mode === 'off') return cleanUp(nodes.list(), '');
-      const waitMs = Math.max(nextLookMs, boardsSinceMs(monotonicMs) + REST_MS) - monotonicMs;
+      const waitMs = Math.max(nextLookMs, boardsSinceMs(monotonicMs) + pauseMs) - monotonicMs;
       if (waitMs > 0) return [{ type: 'requeueAfter', delayMs: waitMs }];
-      nextLookMs = monotonicMs + LOOK_MS;
+      nextLookMs = monotonicMs + Math.min(LOOK_MS, pauseMs);
       const { goesOn, plan } = lookForMoves(informers, planner, movedLast);
       // Boards and pods wake this up when they change, the end of a rollout does not.
-      if (goesOn !== '') return [{ type: 'requeueAfter', delayMs: REST_MS }];
+      if (goesOn !== '') return [{ type: 'requeueAfter', delayMs: pauseMs }];
       const node = nodes.get('', plan.board);
       if (mode === 'propose') {
         const last = proposed;
@@ -101,7 +105,7 @@ export function rebalanceController(
       const pod = pods.getByKey(plan.moves[0]?.pod ?? '');
       const step = nextStep(plan, node, pod);
       if (step.type === 'evict') {
-        nextLookMs = monotonicMs + REST_MS;
+        nextLookMs = monotonicMs + pauseMs;
         movedLast = pod === undefined ? undefined : controllerOf(pod)?.uid;
       }
       return [...tidying, step, { type: 'requeueAfter', delayMs: nextLookMs - monotonicMs }];

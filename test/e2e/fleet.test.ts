@@ -1,6 +1,6 @@
 /**
  * Three boards that lose their agent, their power, their master, while an app of six pods serves on all of them; and who is
- * let in at all. Real podman, real network, one story in order. Needs root.
+ * let in at all; at last one is freed by the rebalancer. Real podman, real network, one story in order. Needs root.
  */
 import { rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -15,6 +15,7 @@ import { BoardKubectl } from '../support/board-kubectl.ts';
 import { nodePortService, spreadDeployment } from '../support/demo-manifests.ts';
 import { findKubectl, runCommand } from '../support/kubectl.ts';
 import { labMissing } from '../support/needs.ts';
+import { rebalanced } from './fleet-rebalance.ts';
 
 const HOME = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const MASTER = '/var/lib/pier/master';
@@ -58,6 +59,7 @@ const STORY: ReadonlyArray<readonly [string, (t: Test, place: Place) => Promise<
   ['the master is killed: nothing stops, nothing restarts, all is served', masterKilled],
   ['a board reboots without a master: its pods run and serve from its own card', rebootAlone],
   ['a master with an empty store stops nothing', emptyMaster],
+  ['a board is freed when the master is told to, as a budget allows', rebalanced],
 ];
 
 async function serves(t: Test, place: Place): Promise<void> {

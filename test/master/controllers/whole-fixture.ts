@@ -126,7 +126,7 @@ export async function startWhole(t: Test, more: WholeOptions = {}) {
       : {
           clock: fastClock,
           timers: fastTimers,
-          rebalance: { planner: scheduler, mode: rebalance },
+          rebalance: { planner: scheduler, mode: rebalance, pauseMs: 60_000 },
         }),
     log,
     informers,
