@@ -12,7 +12,7 @@ import { messageOf } from './pod-steps.ts';
 
 export interface PodFoldersOptions {
   readonly directories: (uid: string) => PodDirectories;
-  /** Directories of the runtime with an entry for each pod, which it removes with the pod's sandbox. */
+  /** Directories of the runtime with an entry for each pod. */
   readonly ofRuntime: readonly string[];
   readonly log: Logger;
 }
@@ -33,6 +33,10 @@ export class PodFolders {
       await rm(data, { recursive: true, force: true });
       await unmountMemory(run);
       await rm(run, { recursive: true, force: true });
+      // Left there when the engine broke while it removed the sandbox, and had none when it was asked again.
+      for (const folder of this.#options.ofRuntime) {
+        await rm(join(folder, uid), { recursive: true, force: true });
+      }
     } catch (error) {
       this.#looked = false;
       throw error;
@@ -51,9 +55,6 @@ export class PodFolders {
         if (isKnown(uid)) continue;
         log.info({ uid }, 'what a pod of an earlier agent left behind is removed');
         await this.remove(uid);
-        for (const folder of this.#options.ofRuntime) {
-          await rm(join(folder, uid), { recursive: true, force: true });
-        }
       }
     } catch (error) {
       this.#looked = false;

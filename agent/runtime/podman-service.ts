@@ -69,6 +69,7 @@ export class PodmanService {
   #retryTimer: NodeJS.Timeout | undefined;
   #stopped = false;
   #lastWords: string[] = [];
+  #starts = 0;
 
   constructor(http: PodmanHttp, options: PodmanServiceOptions) {
     this.#http = http;
@@ -79,6 +80,11 @@ export class PodmanService {
   /** Whether podman runs beside us, so that a process id of its answers means the same here. */
   get sharesProcesses(): boolean {
     return this.#child !== undefined || existsSync(this.#pidPath) || existsSync(SYSTEMD);
+  }
+
+  /** How often a service was started here: each of them may have ended in the middle of something. */
+  get starts(): number {
+    return this.#starts;
   }
 
   /** Returns when the engine answers. Throws RuntimeError with what to do when it cannot be had. */
@@ -169,6 +175,7 @@ export class PodmanService {
     await mkdir(dirname(this.#http.socketPath), { recursive: true, mode: 0o700 });
     await rm(this.#http.socketPath, { force: true });
     this.#lastWords = [];
+    this.#starts += 1;
     const child = spawn(podmanBinary, serviceArguments(this.#options, this.#http.socketPath), {
       // conmon leaves a file `oom` wherever the service stands: on a tmpfs, not in the root of the card.
       cwd: dirname(this.#http.socketPath),

@@ -26,6 +26,7 @@ import {
   pullImage,
 } from './podman-images.ts';
 import { asKilled, findDead, insistently } from './podman-liveness.ts';
+import { PodmanNetns } from './podman-netns.ts';
 import { asTaken, ensurePodmanNetwork } from './podman-network.ts';
 import { type ExitFacts, readContainer, readEvent, readExit, readSandbox } from './podman-read.ts';
 import { OWN_SOCKET, PodmanService, SYSTEM_SOCKET } from './podman-service.ts';
@@ -84,6 +85,7 @@ export class PodmanRuntime implements Runtime {
   /** What `inspect` told about containers that have ended; it changes no more. */
   readonly #exits = new Map<string, ExitFacts>();
   readonly #stats = new PodmanStats((path, query) => this.#unless404('GET', path, { query }));
+  readonly #netns = new PodmanNetns((path, query) => this.#unless404('GET', path, { query }));
   readonly #sandboxes = new Map<string, Sandbox>();
   readonly #ociExec: OciExec;
   readonly #kernelLog = new KernelLog();
@@ -154,6 +156,7 @@ export class PodmanRuntime implements Runtime {
       this.#call('GET', '/containers/json', { query: { ...OURS, all: true } }),
     ]);
     const dead = await this.#deadOf(containers);
+    if (this.#service.sharesProcesses) void this.#netns.look(this.#service.starts);
     return asArray(pods).flatMap((pod) => readSandbox(pod, dead) ?? []);
   }
 

@@ -1,7 +1,7 @@
 /** What of the engines needs no engine: which one is chosen, wire formats, parsers. Imported by runtime.test.ts. */
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,6 +25,7 @@ import { decode, encode, type MessageTable } from '../../agent/runtime/cri/wire.
 import { parseJsonEntry } from '../../agent/runtime/docker/read.ts';
 import { resolvFile } from '../../agent/runtime/docker/spec.ts';
 import { LogLines } from '../../agent/runtime/log-file.ts';
+import { PodmanNetns } from '../../agent/runtime/podman-netns.ts';
 import { cgroupPath } from '../../agent/runtime/process-stats.ts';
 import { SpdySession, type SpdyStream } from '../../protocol/spdy/session.ts';
 import { sandboxSpec } from './runtime.contract.ts';
@@ -372,4 +373,38 @@ t.test('how a command ended is read from its Status', async (t) => {
   t.throws(() => readExitStatus(refused), { name: 'RuntimeError', message: /"x": not found/ });
   t.throws(() => readExitStatus(''), { message: /told nothing/ });
   t.throws(() => readExitStatus('oops'), { message: /told "oops"/ });
+});
+
+t.test('a network namespace that podman forgot goes, once it was seen twice', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'pier-netns-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const name = (digit: string) => `netns-${digit.repeat(8)}-0000-0000-0000-000000000000`;
+  for (const file of [name('1'), name('2'), name('3'), 'cni-1', 'mine']) {
+    await writeFile(join(folder, file), '');
+  }
+  let nowMs = 0;
+  let asked = 0;
+  const keys = new Map([['a', name('1')]]);
+  const get = async (path: string) => {
+    asked += 1;
+    if (path === '/containers/json') return [...keys.keys()].map((Id) => ({ Id }));
+    const key = keys.get(path.split('/')[2] ?? '');
+    return { NetworkSettings: { SandboxKey: `/run/netns/${key}` } };
+  };
+  const netns = new PodmanNetns(get, { folder, nowMs: () => nowMs });
+  const left = async () => (await readdir(folder)).sort();
+  await netns.look(1);
+  t.equal((await left()).length, 5, 'podman may be about to note it');
+  keys.set('b', name('2'));
+  nowMs = 60_000;
+  await netns.look(1);
+  t.same(await left(), ['cni-1', 'mine', name('1'), name('2')]);
+  nowMs = 120_000;
+  await netns.look(1);
+  asked = 0;
+  nowMs = 180_000;
+  await netns.look(1);
+  t.equal(asked, 0, 'nothing is asked before the next start of a service');
+  await netns.look(2);
+  t.not(asked, 0);
 });
