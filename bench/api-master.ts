@@ -70,12 +70,7 @@ export class BenchMaster {
 
   /** CPU time of all threads so far. */
   get cpuMs(): number {
-    const tasks = `/proc/${this.#child.pid}/task`;
-    const ns = readdirSync(tasks).map((task) => {
-      // Nanoseconds on a core come first; /proc/PID/stat counts in ticks of 10 ms.
-      return Number(readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ')[0]);
-    });
-    return ns.reduce((sum, one) => sum + one, 0) / 1e6;
+    return cpuMsOf(this.#child.pid);
   }
 
   get rssMiB(): number {
@@ -94,6 +89,16 @@ export class BenchMaster {
     writeFileSync(file, JSON.stringify(profile));
     return result;
   }
+}
+
+/** CPU time of all threads of a process so far. */
+export function cpuMsOf(pid: number | undefined): number {
+  const tasks = `/proc/${pid}/task`;
+  const ns = readdirSync(tasks).map((task) => {
+    // Nanoseconds on a core come first; /proc/PID/stat counts in ticks of 10 ms.
+    return Number(readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ')[0]);
+  });
+  return ns.reduce((sum, one) => sum + one, 0) / 1e6;
 }
 
 /** Node's inspector (Chrome DevTools Protocol), one question at a time. */

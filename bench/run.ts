@@ -19,6 +19,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   proxy: () => import('./proxy.ts'),
   scheduler: () => import('./scheduler.ts'),
   api: () => import('./api.ts'),
+  endpoints: () => import('./endpoints.ts'),
 };
 
 async function list(): Promise<void> {
