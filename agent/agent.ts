@@ -19,6 +19,7 @@ import { readEmulated } from './host/emulation.ts';
 import { Link } from './link/link.ts';
 import { openBoardShell, openMetrics } from './node-streams.ts';
 import { openStream } from './pod-streams.ts';
+import { boardMounts } from './pods/network-mounts.ts';
 import { PodManager } from './pods/pod-manager.ts';
 import { VolumeRemover } from './pods/volume-remover.ts';
 import { hostPortsOf } from './proxy/host-ports.ts';
@@ -263,7 +264,12 @@ class RunningAgent {
       facts: () => this.#board.podFacts(this.#desired.current().services),
       architecture: this.#board.architecture,
       emulated: () => readEmulated(),
-      directories: (uid) => ({ data: join(dataDir, 'pods', uid), run: join(runDir, 'pods', uid) }),
+      directories: (uid) => ({
+        data: join(dataDir, 'pods', uid),
+        run: join(runDir, 'pods', uid),
+        mounts: join(runDir, 'mounts', uid),
+      }),
+      networkMounts: boardMounts(join(runDir, 'mounts'), limits.mountTimeoutMs),
       report: (report) => {
         this.#reporter.pod(report);
         this.#traffic.followHostPorts(hostPortsOf(pods.workers()));

@@ -66,6 +66,13 @@ export const Manifest = Type.Object({
 export type Manifest = Static<typeof Manifest>;
 
 /** What a PersistentVolumeClaim of a pod is on this board. */
+const NfsExport = Type.Object({
+  server: Type.String({ minLength: 1 }),
+  path: Type.String({ minLength: 1 }),
+  readOnly: Type.Optional(Type.Boolean()),
+  mountOptions: Type.Optional(Type.Array(Type.String())),
+});
+
 export const DesiredClaim = Type.Union([
   /** A directory that the agent makes when a pod first needs it. */
   Type.Object({ type: Type.Literal('directory'), path: Type.String({ minLength: 1 }) }),
@@ -75,8 +82,12 @@ export const DesiredClaim = Type.Union([
     path: Type.String({ minLength: 1 }),
     expect: Type.String(),
   }),
-  /** The pod cannot have it; for the event FailedMount. */
-  Type.Object({ type: Type.Literal('problem'), message: Type.String() }),
+  /** The pod cannot have it: FailedMount. With `nfs` that holds only for agents that know none: a new type would break them. */
+  Type.Object({
+    type: Type.Literal('problem'),
+    message: Type.String(),
+    nfs: Type.Optional(NfsExport),
+  }),
 ]);
 export type DesiredClaim = Static<typeof DesiredClaim>;
 

@@ -22,6 +22,7 @@ import {
   podField,
   resourceField,
 } from './environment.ts';
+import { type NfsExport, nfsMount } from './nfs.ts';
 
 export interface VolumeFile {
   /** Relative, without `..`. */
@@ -46,6 +47,15 @@ export type PlannedVolume =
       readonly path: string;
       readonly expect: string;
       readonly readOnly?: boolean;
+    }
+  /** Mounted from a server; files have the owners that the server says. */
+  | {
+      readonly type: 'nfs';
+      readonly path: string;
+      /** `server:/path`. */
+      readonly source: string;
+      readonly options: string;
+      readonly readOnly: boolean;
     }
   /** A tmpfs of this size. */
   | {
@@ -74,6 +84,8 @@ export interface PodDirectories {
   readonly data: string;
   /** Of this pod, on a tmpfs. */
   readonly run: string;
+  /** Of this pod, for what is mounted from servers; below neither of the others, for those are removed with all that is in them. */
+  readonly mounts: string;
 }
 
 /** A volume cannot be made: FailedMount. The message names the volume. */
@@ -91,9 +103,9 @@ export function planVolumes(pod: BoardPod, context: VolumeContext): Map<string, 
   for (const volume of pod.spec.volumes ?? []) {
     try {
       const planned = planVolume(pod, volume, context);
-      // Kubernetes: fsGroup owns every volume that is made for the pod; the board's own paths stay as they are.
-      const owned = planned.type === 'hostPath' || group === undefined;
-      volumes.set(volume.name, owned ? planned : { ...planned, group });
+      // Kubernetes: fsGroup owns every volume that is made for the pod; the board's own paths and those of servers stay as they are.
+      const hasOwner = planned.type === 'hostPath' || planned.type === 'nfs';
+      volumes.set(volume.name, hasOwner || group === undefined ? planned : { ...planned, group });
     } catch (error) {
       if (error instanceof ConfigError) throw new VolumeError(volume.name, error.message);
       throw error;
@@ -108,7 +120,7 @@ export function volumePath(root: string, name: string): string {
 }
 
 function planVolume(pod: BoardPod, volume: Volume, context: VolumeContext): PlannedVolume {
-  const { data, run } = context.directories;
+  const { data, run, mounts } = context.directories;
   const at = (root: string) => volumePath(root, volume.name);
   if (volume.emptyDir !== undefined) {
     if (volume.emptyDir.medium !== 'Memory') {
@@ -122,8 +134,10 @@ function planVolume(pod: BoardPod, volume: Volume, context: VolumeContext): Plan
   }
   if (volume.persistentVolumeClaim !== undefined) {
     const { claimName, readOnly = false } = volume.persistentVolumeClaim;
-    return planClaim(pod.claims?.[claimName], claimName, readOnly);
+    const mountPoint = `${mounts}/${volume.name}`;
+    return planClaim(pod.claims?.[claimName], { name: claimName, readOnly, mountPoint });
   }
+  if (volume.nfs !== undefined) return planNfs(volume.nfs, `${mounts}/${volume.name}`);
   if (volume.configMap !== undefined) {
     const { name = '', defaultMode, items, optional } = volume.configMap;
     const source = { kind: 'configmap', name, defaultMode, items, optional } as const;
@@ -152,13 +166,16 @@ function planVolume(pod: BoardPod, volume: Volume, context: VolumeContext): Plan
 /** As the master resolved it: the board knows no PersistentVolumes. */
 function planClaim(
   claim: DesiredClaim | undefined,
-  name: string,
-  readOnly: boolean,
+  use: { readonly name: string; readonly readOnly: boolean; readonly mountPoint: string },
 ): PlannedVolume {
+  const { name, readOnly, mountPoint } = use;
   if (claim === undefined) throw new ConfigError(`persistentvolumeclaim "${name}" not found`);
   switch (claim.type) {
-    case 'problem':
-      throw new ConfigError(claim.message);
+    case 'problem': {
+      const { nfs, message } = claim;
+      if (nfs === undefined) throw new ConfigError(message);
+      return planNfs({ ...nfs, readOnly: nfs.readOnly === true || readOnly }, mountPoint);
+    }
     case 'directory':
       return { type: 'directory', path: claim.path, persistent: true, readOnly };
     case 'hostPath':
@@ -166,6 +183,10 @@ function planClaim(
     default:
       return claim satisfies never;
   }
+}
+
+function planNfs(exported: NfsExport, path: string): PlannedVolume {
+  return { type: 'nfs', path, ...nfsMount(exported), readOnly: exported.readOnly === true };
 }
 
 interface ConfigFileSource {

@@ -8,12 +8,14 @@ import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import { unmountMemory } from '../host/memory-mount.ts';
 import type { PodDirectories } from '../plan/volume-plan.ts';
+import type { NetworkMounts } from './network-mounts.ts';
 import { messageOf } from './pod-steps.ts';
 
 export interface PodFoldersOptions {
   readonly directories: (uid: string) => PodDirectories;
   /** Directories of the runtime with an entry for each pod. */
   readonly ofRuntime: readonly string[];
+  readonly mounts: Pick<NetworkMounts, 'pods' | 'release'>;
   readonly log: Logger;
 }
 
@@ -37,6 +39,8 @@ export class PodFolders {
       for (const folder of this.#options.ofRuntime) {
         await rm(join(folder, uid), { recursive: true, force: true });
       }
+      // Last, because a file server that does not answer may hold it up.
+      await this.#options.mounts.release(uid);
     } catch (error) {
       this.#looked = false;
       throw error;
@@ -67,7 +71,8 @@ export class PodFolders {
   async #uids(): Promise<Set<string>> {
     const { data, run } = this.#options.directories('uid');
     const folders = [dirname(data), dirname(run), ...this.#options.ofRuntime];
-    return new Set((await Promise.all(folders.map(namesIn))).flat());
+    const mounted = await this.#options.mounts.pods();
+    return new Set([...(await Promise.all(folders.map(namesIn))).flat(), ...mounted]);
   }
 }
 

@@ -27,6 +27,7 @@ import { BoardDevices } from './board-devices.ts';
 import { type EngineView, EngineWatch } from './engine-watch.ts';
 import { ImageCollector, type ImageCollectorLimits } from './image-collector.ts';
 import { ImagePuller } from './image-puller.ts';
+import { NetworkMounts, type NetworkMountsOptions } from './network-mounts.ts';
 import { PodFolders } from './pod-folders.ts';
 import type { PodEvent } from './pod-steps.ts';
 import { type BoardFacts, type PodStatusReport, PodWorker, type WorkerHost } from './pod-worker.ts';
@@ -59,6 +60,7 @@ export interface PodManagerOptions {
   readonly architecture: string;
   readonly emulated: () => Promise<readonly string[]>;
   readonly directories: (uid: string) => PodDirectories;
+  readonly networkMounts: NetworkMountsOptions;
   readonly report: (report: PodStatusReport) => void;
   readonly emit: (event: PodEvent) => void;
   /** Where the board's devices are looked for. */
@@ -78,6 +80,7 @@ export class PodManager {
   readonly #watch: EngineWatch;
   readonly #volumes: VolumeWatch;
   readonly #images: ImageCollector;
+  readonly #networkMounts: NetworkMounts;
   readonly devices: BoardDevices;
   /** Acts on each measurement of the board. */
   readonly relief: PressureRelief;
@@ -94,6 +97,7 @@ export class PodManager {
   constructor(options: PodManagerOptions) {
     this.#options = options;
     const { runtime, clock, log, limits } = options;
+    this.#networkMounts = new NetworkMounts(options.networkMounts);
     this.#watch = new EngineWatch({
       runtime,
       clock,
@@ -139,7 +143,8 @@ export class PodManager {
       removeUnusedImages: () => this.#images.removeUnused(),
     });
     const { directories } = options;
-    this.#folders = new PodFolders({ directories, ofRuntime: runtime.podFolders, log });
+    const mounts = this.#networkMounts;
+    this.#folders = new PodFolders({ directories, ofRuntime: runtime.podFolders, mounts, log });
     this.#host = {
       runtime,
       clock,
@@ -157,6 +162,7 @@ export class PodManager {
       facts: options.facts,
       configs: () => options.desired().configs,
       directories: options.directories,
+      networkMounts: this.#networkMounts,
       assignIp: (uid, startTimeMs) => this.#assignIp(uid, startTimeMs),
       report: options.report,
       emit: options.emit,

@@ -16,7 +16,12 @@ import { ConfigError, type ConfigLookup, type PodFacts } from '../plan/environme
 import type { FailureReason } from '../plan/memory.ts';
 import type { PodStep, StopReason } from '../plan/pod-plan.ts';
 import { registryLogins } from '../plan/registry-login.ts';
-import { type PodDirectories, planVolumes, VolumeError } from '../plan/volume-plan.ts';
+import {
+  type PlannedVolume,
+  type PodDirectories,
+  planVolumes,
+  VolumeError,
+} from '../plan/volume-plan.ts';
 import {
   AddressTakenError,
   type Container,
@@ -27,7 +32,6 @@ import { runPostStart, stopWithHook } from './hook-steps.ts';
 import { ForeignImageError, ImageNeverPullError, type ImagePuller } from './image-puller.ts';
 import type { Semaphore } from './semaphore.ts';
 import { makeTerminationFile } from './termination.ts';
-import { makeVolumes } from './volumes.ts';
 
 /** An event of the API about a pod, or about one container of it. */
 export interface PodEvent {
@@ -52,6 +56,8 @@ export interface StepContext {
   readonly podIp: string | undefined;
   readonly resolver: BoardResolver;
   readonly directories: PodDirectories;
+  /** Throws VolumeError. */
+  readonly makeVolumes: (volumes: ReadonlyMap<string, PlannedVolume>) => Promise<void>;
   /** The pod ran on this board before this agent was started. */
   readonly ranBefore: boolean;
   /** Undefined when the range is used up; throws if the board has no range yet. */
@@ -243,7 +249,7 @@ async function createContainer(
     const facts = { ...context.facts, podIp: context.podIp ?? context.facts.hostIp };
     const { configs, directories } = context;
     const volumes = planVolumes(pod, { configs, facts, directories });
-    await makeVolumes(volumes);
+    await context.makeVolumes(volumes);
     await makeTerminationFile(directories, container.name, step.attempt);
     const image = needsImageUser(pod, container)
       ? await runtime.imageStatus(container.image ?? '')

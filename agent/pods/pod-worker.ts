@@ -29,13 +29,14 @@ import type { RunNotes } from '../state/run-notes.ts';
 import { backOffEvents } from './back-off-events.ts';
 import type { BoardDevices } from './board-devices.ts';
 import type { ImagePuller } from './image-puller.ts';
+import type { NetworkMounts } from './network-mounts.ts';
 import { PodBook } from './pod-book.ts';
 import { findContainer, messageOf, type PodEvent, runStep } from './pod-steps.ts';
+import { PodVolumes } from './pod-volumes.ts';
 import { Prober } from './prober.ts';
 import type { Semaphore } from './semaphore.ts';
 import { isExclusive, type RunnableStep, stepKey } from './step-key.ts';
 import { readTermination } from './termination.ts';
-import { refreshVolumes } from './volumes.ts';
 
 /** What the board tells its pods about itself. */
 export interface BoardFacts extends Omit<PodFacts, 'podIp'> {
@@ -64,6 +65,7 @@ export interface WorkerHost {
   readonly facts: () => BoardFacts;
   readonly configs: () => ConfigLookup;
   readonly directories: (uid: string) => PodDirectories;
+  readonly networkMounts: NetworkMounts;
   /** Makes the pod network and gives out an address of it. */
   readonly assignIp: (uid: string, startTimeMs: number) => Promise<string | undefined>;
   readonly report: (report: PodStatusReport) => void;
@@ -96,13 +98,14 @@ export class PodWorker {
   #timer: NodeJS.Timeout | undefined;
   #status: PodStatus | undefined;
   #reported = '';
-  #volumes: Promise<void> = Promise.resolve();
+  readonly #volumes: PodVolumes;
   /** Containers whose termination message is being read: until then nothing is said of their end. */
   readonly #reading = new Set<string>();
 
   constructor(host: WorkerHost, pod: BoardPod, ranBefore: boolean) {
     this.#host = host;
     this.#pod = pod;
+    this.#volumes = new PodVolumes(host.networkMounts);
     const { runtime, clock, notes, emit } = host;
     this.#prober = new Prober({ runtime, clock, notes, emit, onChange: () => this.#schedule() });
     this.#ranBefore = ranBefore;
@@ -305,6 +308,7 @@ export class PodWorker {
       podIp: this.#book.podIp,
       resolver,
       directories: host.directories(uid),
+      makeVolumes: (volumes) => this.#volumes.make(volumes),
       ranBefore: this.#ranBefore,
       assignIp: () => host.assignIp(uid, this.#startTimeMs),
       devices: () => host.devices.unitsOf(this.#pod),
@@ -368,19 +372,15 @@ export class PodWorker {
     const { facts, configs, directories, emit } = this.#host;
     const { uid, namespace, name } = this.#pod;
     const podIp = this.#book.podIp ?? facts().hostIp;
-    this.#volumes = this.#volumes.then(async () => {
-      try {
-        const context = {
-          configs: configs(),
-          facts: { ...facts(), podIp },
-          directories: directories(uid),
-        };
-        await refreshVolumes(planVolumes(this.#pod, context));
-      } catch (error) {
-        const message = messageOf(error);
-        const event = { uid, namespace, name, container: undefined, message };
-        emit({ ...event, type: 'Warning', reason: 'FailedMount' });
-      }
+    const plan = () =>
+      planVolumes(this.#pod, {
+        configs: configs(),
+        facts: { ...facts(), podIp },
+        directories: directories(uid),
+      });
+    this.#volumes.refresh(plan).catch((error: unknown) => {
+      const event = { uid, namespace, name, container: undefined, message: messageOf(error) };
+      emit({ ...event, type: 'Warning', reason: 'FailedMount' });
     });
   }
 
@@ -388,7 +388,7 @@ export class PodWorker {
     this.#gone = true;
     clearTimeout(this.#timer);
     try {
-      await this.#volumes;
+      await this.#volumes.settled();
       await this.#host.cleanUp(this.#pod.uid);
     } catch (error) {
       this.#host.log.warn({ pod: podKey(this.#pod), err: error }, 'pod left files behind');

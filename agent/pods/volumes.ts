@@ -25,28 +25,39 @@ import {
 import path from 'node:path';
 import { mountMemory } from '../host/memory-mount.ts';
 import { type PlannedVolume, VolumeError, type VolumeFile } from '../plan/volume-plan.ts';
+import type { NetworkMount } from './network-mounts.ts';
 
 const DATA_LINK = '..data';
 
+export type MountNetwork = (mount: NetworkMount) => Promise<void>;
+
 /** Idempotent. Throws VolumeError that names the volume. */
-export async function makeVolumes(volumes: ReadonlyMap<string, PlannedVolume>): Promise<void> {
+export async function makeVolumes(
+  volumes: ReadonlyMap<string, PlannedVolume>,
+  mountNetwork: MountNetwork,
+): Promise<void> {
   for (const [name, volume] of volumes) {
-    try {
-      await makeVolume(volume);
-    } catch (error) {
-      if (error instanceof VolumeError) throw error;
-      throw new VolumeError(name, error instanceof Error ? error.message : String(error));
-    }
+    await named(name, () => makeVolume(volume, mountNetwork));
   }
 }
 
 /** Only the volumes whose content may change while a pod runs. */
 export async function refreshVolumes(volumes: ReadonlyMap<string, PlannedVolume>): Promise<void> {
-  const files = [...volumes].filter(([, { type }]) => type === 'files');
-  await makeVolumes(new Map(files));
+  for (const [name, volume] of volumes) {
+    if (volume.type !== 'files') continue;
+    await named(name, () => swapFiles(volume.path, volume.files, volume.group));
+  }
 }
 
-async function makeVolume(volume: PlannedVolume): Promise<void> {
+async function named(volume: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    throw new VolumeError(volume, error instanceof Error ? error.message : String(error));
+  }
+}
+
+async function makeVolume(volume: PlannedVolume, mountNetwork: MountNetwork): Promise<void> {
   switch (volume.type) {
     case 'directory':
       if ((await mkdir(volume.path, { recursive: true })) !== undefined) {
@@ -62,6 +73,8 @@ async function makeVolume(volume: PlannedVolume): Promise<void> {
       return;
     case 'hostPath':
       return checkHostPath(volume.path, volume.expect);
+    case 'nfs':
+      return mountNetwork(volume);
     case 'files':
       return swapFiles(volume.path, volume.files, volume.group);
     default: {

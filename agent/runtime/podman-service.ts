@@ -14,9 +14,9 @@ import { EngineHttpError, type PodmanHttp } from './podman-http.ts';
 import { RuntimeError } from './runtime.ts';
 
 /** Where Debian's podman.socket listens (systemd's socket activation). */
-export const SYSTEM_SOCKET = '/run/podman/podman.sock';
+const SYSTEM_SOCKET = '/run/podman/podman.sock';
 /** Where our own service listens when there is no system one. */
-export const OWN_SOCKET = '/run/pier/podman.sock';
+const OWN_SOCKET = '/run/pier/podman.sock';
 
 /** Exists where systemd is process 1: then a system service is in our process namespace. */
 const SYSTEMD = '/run/systemd/system';
@@ -39,6 +39,20 @@ const STABLE_MS = 60_000;
 const START_MS_MAX = 60_000;
 const LAST_WORDS_MAX = 20;
 const PING_MS_MAX = 5_000;
+
+/** Throws RuntimeError for options that cannot go together. */
+export function socketOf(
+  options: Pick<PodmanServiceOptions, 'root' | 'runroot'> & { readonly socketPath?: string },
+): string {
+  const { root, runroot, socketPath } = options;
+  if ((root === undefined) !== (runroot === undefined)) {
+    throw new RuntimeError('podman: set both root and runroot, or none of them');
+  }
+  if (root !== undefined && socketPath === undefined) {
+    throw new RuntimeError('podman: a root of its own needs a socketPath of its own');
+  }
+  return socketPath ?? (existsSync(SYSTEM_SOCKET) ? SYSTEM_SOCKET : OWN_SOCKET);
+}
 
 /** The command line behind the binary. Exported for tests. */
 export function serviceArguments(

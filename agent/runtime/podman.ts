@@ -5,7 +5,6 @@
  * is known about a pod is in its labels, so an agent without memory finds everything again.
  */
 
-import { existsSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { KernelLog } from '../host/kernel-log.ts';
 import { readText } from '../host/read-text.ts';
@@ -29,7 +28,7 @@ import { asKilled, findDead, insistently } from './podman-liveness.ts';
 import { PodmanNetns } from './podman-netns.ts';
 import { asTaken, ensurePodmanNetwork } from './podman-network.ts';
 import { type ExitFacts, readContainer, readEvent, readExit, readSandbox } from './podman-read.ts';
-import { OWN_SOCKET, PodmanService, SYSTEM_SOCKET } from './podman-service.ts';
+import { PodmanService, socketOf } from './podman-service.ts';
 import { containerBody, podBody, podName } from './podman-spec.ts';
 import { PodmanStats } from './podman-stats.ts';
 import { targetOf } from './podman-target.ts';
@@ -100,14 +99,7 @@ export class PodmanRuntime implements Runtime {
 
   constructor(options: PodmanRuntimeOptions = {}) {
     const { root, runroot, env, log } = options;
-    if ((root === undefined) !== (runroot === undefined)) {
-      throw new RuntimeError('podman: set both root and runroot, or none of them');
-    }
-    if (root !== undefined && options.socketPath === undefined) {
-      throw new RuntimeError('podman: a root of its own needs a socketPath of its own');
-    }
-    const socketPath =
-      options.socketPath ?? (existsSync(SYSTEM_SOCKET) ? SYSTEM_SOCKET : OWN_SOCKET);
+    const socketPath = socketOf(options);
     this.#http = new PodmanHttp(socketPath);
     this.#service = new PodmanService(this.#http, {
       podmanBinary: options.podmanBinary ?? 'podman',

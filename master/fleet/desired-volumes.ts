@@ -65,7 +65,7 @@ function desiredClaim(
       `MountVolume.NodeAffinity check failed for volume "${volumeName}" : no matching NodeSelectorTerms`,
     );
   }
-  const { local, hostPath } = volume.spec ?? {};
+  const { local, hostPath, nfs, mountOptions } = volume.spec ?? {};
   if (local !== undefined) {
     const { path } = local;
     return isLocalPath(volume)
@@ -74,6 +74,11 @@ function desiredClaim(
   }
   if (hostPath !== undefined) {
     return { type: 'hostPath', path: hostPath.path, expect: hostPath.type ?? '' };
+  }
+  if (nfs !== undefined) {
+    const message = 'the agent of this board is too old for NFS volumes: update it';
+    const options = mountOptions === undefined ? {} : { mountOptions };
+    return { type: 'problem', message, nfs: { ...nfs, ...options } };
   }
   const [source] = volumeSources(volume.spec ?? {});
   return problem(`volumes of type ${source?.[0] ?? 'none'} are not supported on this board`);

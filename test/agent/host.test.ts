@@ -1,6 +1,7 @@
 /** The board's facts, numbers and fitness, from sample texts of real boards and on this machine. */
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { link, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -14,7 +15,7 @@ import {
   readHostFacts,
 } from '../../agent/host/facts.ts';
 import { oomVictim } from '../../agent/host/kernel-log.ts';
-import { mountMemory, mountPoints, unmountMemory } from '../../agent/host/memory-mount.ts';
+import { mountMemory, unmountMemory } from '../../agent/host/memory-mount.ts';
 import {
   ContainerRates,
   HostMetrics,
@@ -25,6 +26,7 @@ import {
   parseProcesses,
   parseThrottled,
 } from '../../agent/host/metrics.ts';
+import { mountPoints, runProgram } from '../../agent/host/mount-table.ts';
 import { readText } from '../../agent/host/read-text.ts';
 import { diskUsage } from '../../agent/pods/volume-watch.ts';
 
@@ -359,6 +361,38 @@ t.test('a directory in memory holds so much and no more', { skip: mayMount }, as
   await unmountMemory(directory);
   t.same(await readdir(volume), [], 'and nothing of it is left');
   await unmountMemory(directory);
+});
+
+t.test('a program that mounts can be ended with what it began', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'pier-mount-'));
+  const { PATH } = process.env;
+  t.teardown(() => {
+    process.env.PATH = PATH;
+    return rm(directory, { recursive: true });
+  });
+  const standIn = (text: string) =>
+    writeFile(join(directory, 'mount'), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+  process.env.PATH = `${directory}:${PATH}`;
+  await standIn('echo "mount.nfs: access denied" >&2; exit 32');
+  await t.rejects(runProgram('mount', []), { message: 'mount.nfs: access denied' });
+  await standIn('exit 1');
+  await t.rejects(runProgram('mount', []), { message: 'mount failed: exit code 1' });
+
+  const pidFile = join(directory, 'pid');
+  const helper = `sleep 1000 & echo $! >'${pidFile}.new'; mv '${pidFile}.new' '${pidFile}'`;
+  await standIn(`${helper}; wait`);
+  const killer = new AbortController();
+  const stuck = runProgram('mount', [], killer.signal);
+  stuck.catch(() => {});
+  while (!existsSync(pidFile)) await new Promise((resolve) => setTimeout(resolve, 5));
+  killer.abort();
+  await t.rejects(stuck, { message: 'mount failed: SIGKILL' }, 'its helper had its output, too');
+
+  await standIn(helper);
+  await runProgram('mount', []);
+  const pid = Number(await readFile(pidFile, 'utf8'));
+  t.ok(process.kill(pid, 0), 'what a mount that worked leaves running is waited for by nobody');
+  process.kill(pid, 'SIGKILL');
 });
 
 t.test('mount points are read as the kernel writes them', async (t) => {

@@ -519,7 +519,7 @@ t.test('what the engine is told', async (t) => {
       { name: 'settings', configMap: { name: 'settings', items: [{ key: 'LOG', path: 'LOG' }] } },
     ],
   });
-  const directories = { data: '/data/u1', run: '/run/u1' };
+  const directories = { data: '/data/u1', run: '/run/u1', mounts: '/mounts/u1' };
   const volumes = planVolumes(one, { configs: CONFIGS, facts: FACTS, directories });
   const context = { configs: CONFIGS, facts: FACTS, volumes, directories };
   const input = { pod: one, container, attempt: 2, ...context };
@@ -547,7 +547,7 @@ t.test('what the engine is told', async (t) => {
   t.throws(bad({ secret: { secretName: 's' } }), {
     message: 'MountVolume.SetUp failed for volume "v" : secret "s" not found',
   });
-  t.throws(bad({ nfs: { server: 'x', path: '/' } }), { message: /volumes of type nfs are not/ });
+  t.throws(bad({ iscsi: {} }), { message: /volumes of type iscsi are not/ });
   const outside = { configMap: { name: 'settings', items: [{ key: 'LOG', path: '../../etc' }] } };
   t.throws(bad(outside), { message: /"..\/..\/etc" is not a path within the volume/ });
 });
@@ -603,7 +603,7 @@ t.test('who a container runs as: groups, root or not, seccomp', async (t) => {
   ) => {
     const container = { ...MAIN, securityContext: own };
     const one = pod({ containers: [container], securityContext: shared });
-    const directories = { data: '/data/u1', run: '/run/u1' };
+    const directories = { data: '/data/u1', run: '/run/u1', mounts: '/mounts/u1' };
     const context = { configs: CONFIGS, facts: FACTS, volumes: new Map(), directories };
     const user = imageUser === undefined ? {} : { imageUser };
     return containerSpec({ pod: one, container, attempt: 0, ...context, ...user }).security;
@@ -635,7 +635,7 @@ t.test('who a container runs as: groups, root or not, seccomp', async (t) => {
   const planned = planVolumes(pod({ securityContext: { fsGroup: 7 }, volumes }), {
     configs: CONFIGS,
     facts: FACTS,
-    directories: { data: '/data/u1', run: '/run/u1' },
+    directories: { data: '/data/u1', run: '/run/u1', mounts: '/mounts/u1' },
   });
   t.match(planned.get('e'), { type: 'directory', group: 7 });
   t.match(planned.get('s'), { type: 'files', group: 7 });
@@ -691,7 +691,7 @@ t.test('volumes in memory have the size of the smallest limit there is', async (
     podIp: '10.42.1.2',
     allocatable: { cpuMillis: 4000, memoryBytes: 1024 ** 3 },
   };
-  const directories = { data: '/data/u1', run: '/run/u1' };
+  const directories = { data: '/data/u1', run: '/run/u1', mounts: '/mounts/u1' };
   const sizeOf = (sizeLimit?: string, ...limits: Array<string | undefined>) => {
     const emptyDir = { medium: 'Memory', ...(sizeLimit === undefined ? {} : { sizeLimit }) };
     const containers = limits.map((memory, index) => ({
@@ -742,7 +742,7 @@ t.test('a claim is mounted where the master says that it lies', async (t) => {
       { name: 'shared', persistentVolumeClaim: { claimName: 'disk', readOnly: true } },
     ],
   };
-  const directories = { data: '/data/u1', run: '/run/u1' };
+  const directories = { data: '/data/u1', run: '/run/u1', mounts: '/mounts/u1' };
   const context = { configs: CONFIGS, facts: FACTS, directories };
   const claims: NonNullable<BoardPod['claims']> = {
     own: { type: 'directory', path: '/volumes/pvc-1' },

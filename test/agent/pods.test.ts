@@ -3,6 +3,7 @@ import './pods/architecture.ts';
 import './pods/devices.ts';
 import './pods/ephemeral.ts';
 import './pods/images.ts';
+import './pods/nfs.ts';
 import './pods/pressure.ts';
 import './pods/storage.ts';
 import './pods/tokens.ts';

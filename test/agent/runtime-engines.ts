@@ -120,6 +120,7 @@ t.test('messages of protobuf: what was written is read, hostile bytes are refuse
     number: [2, 'int'],
     bytes: [3, 'bytes'],
     texts: [4, 'strings'],
+    numbers: [7, 'ints'],
     map: [5, 'map'],
     one: [6, inner],
     many: [17, [inner]],
@@ -134,6 +135,7 @@ t.test('messages of protobuf: what was written is read, hostile bytes are refuse
           number: fc.integer({ min: -(2 ** 52), max: 2 ** 52 }),
           bytes: fc.uint8Array(),
           texts: fc.array(fc.string()),
+          numbers: fc.array(fc.integer()),
           map: fc.dictionary(
             fc.string({ minLength: 1 }).filter((key) => key !== '__proto__'),
             fc.string(),
@@ -154,6 +156,8 @@ t.test('messages of protobuf: what was written is read, hostile bytes are refuse
     { numRuns: 100 },
   );
   t.equal(encode(table, {}).length, 0, 'empty values are not sent');
+  const packed = Uint8Array.of(0x3a, 3, 1, 0xac, 0x02);
+  t.strictSame(decode(table, packed).numbers, [1, 300], 'numbers in one piece');
   t.strictSame(
     decode(
       inner,

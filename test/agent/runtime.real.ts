@@ -92,7 +92,7 @@ async function specTests(t: Test, harness: RealHarness): Promise<void> {
       'cat /data/file; echo; echo x >/data/file || echo "data is read-only"',
       'echo x >/tmp/file || echo "root is read-only"',
       'hostname; cat /etc/resolv.conf /etc/hosts; /bin/busybox grep Cap /proc/self/status',
-      '/bin/busybox grep NoNewPrivs /proc/self/status; ip addr show eth0',
+      '/bin/busybox grep NoNewPrivs /proc/self/status; /bin/busybox grep Groups /proc/self/status; ip addr show eth0',
     ].join('\n');
     const { sandboxId, id } = await startPod(
       harness,
@@ -104,6 +104,7 @@ async function specTests(t: Test, harness: RealHarness): Promise<void> {
         security: {
           runAsUser: 1000,
           runAsGroup: 2000,
+          supplementalGroups: [3000, 3001],
           readOnlyRootFilesystem: true,
           addCapabilities: ['NET_ADMIN'],
           dropCapabilities: ['ALL'],
@@ -133,6 +134,7 @@ async function specTests(t: Test, harness: RealHarness): Promise<void> {
     ]) {
       t.ok(log.includes(expected), expected.trim());
     }
+    t.match(log, /^Groups:\t(2000 )?3000 3001 ?$/m);
     t.notOk(log.includes('host.containers.internal'), 'the hosts file is ours alone');
     t.notMatch(log, /nameserver (?!10\.43\.0\.10)/, 'no name server of the board');
     t.equal(log.match(/^nameserver/gm)?.length, 1);

@@ -101,6 +101,7 @@ export const ContainerConfig = table({
           runAsUser: [5, int64Value],
           runAsGroup: [12, int64Value],
           readonlyRootfs: [7, 'bool'],
+          supplementalGroups: [8, 'ints'],
           noNewPrivs: [11, 'bool'],
           seccomp: [15, profile],
         },

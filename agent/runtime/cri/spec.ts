@@ -218,12 +218,6 @@ function securityOf(spec: ContainerSpec, place: ContainerPlace) {
       `container "${spec.name}": runAsGroup is set without runAsUser; set both`,
     );
   }
-  if ((security.supplementalGroups ?? []).length > 0) {
-    throw new RuntimeError(
-      `container "${spec.name}": groups (supplementalGroups, fsGroup) are not given through CRI yet; ` +
-        'run this pod on a board with podman or Docker',
-    );
-  }
   const privileged = security.privileged ?? false;
   return {
     privileged,
@@ -236,6 +230,7 @@ function securityOf(spec: ContainerSpec, place: ContainerPlace) {
     },
     runAsUser: security.runAsUser === undefined ? undefined : { value: security.runAsUser },
     runAsGroup: security.runAsGroup === undefined ? undefined : { value: security.runAsGroup },
+    supplementalGroups: security.supplementalGroups ?? [],
     ...(privileged || security.seccomp !== undefined ? {} : seccomp(place)),
   };
 }

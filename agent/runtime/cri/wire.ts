@@ -7,7 +7,7 @@ import { WireReader, WireWriter } from '../../../protocol/kinds/protobuf-wire.ts
 
 type Scalar = 'string' | 'bytes' | 'bool' | 'int';
 /** `int` is any of protobuf's varint integers and enums; exact up to 2^53. `map` is map<string, string>. */
-type FieldType = Scalar | 'map' | 'strings' | MessageTable | readonly [MessageTable];
+type FieldType = Scalar | 'map' | 'strings' | 'ints' | MessageTable | readonly [MessageTable];
 export type MessageTable = { readonly [name: string]: readonly [number, FieldType] };
 
 type Scalars = { string: string; bytes: Uint8Array; bool: boolean; int: number };
@@ -19,22 +19,26 @@ type DecodedField<T> = T extends keyof Scalars
     ? TextMap
     : T extends 'strings'
       ? readonly string[]
-      : T extends readonly [infer M extends MessageTable]
-        ? ReadonlyArray<Decoded<M>>
-        : T extends MessageTable
-          ? Decoded<T> | undefined
-          : never;
+      : T extends 'ints'
+        ? readonly number[]
+        : T extends readonly [infer M extends MessageTable]
+          ? ReadonlyArray<Decoded<M>>
+          : T extends MessageTable
+            ? Decoded<T> | undefined
+            : never;
 type EncodableField<T> = T extends keyof Scalars
   ? Scalars[T]
   : T extends 'map'
     ? TextMap
     : T extends 'strings'
       ? readonly string[]
-      : T extends readonly [infer M extends MessageTable]
-        ? ReadonlyArray<Encodable<M>>
-        : T extends MessageTable
-          ? Encodable<T>
-          : never;
+      : T extends 'ints'
+        ? readonly number[]
+        : T extends readonly [infer M extends MessageTable]
+          ? ReadonlyArray<Encodable<M>>
+          : T extends MessageTable
+            ? Encodable<T>
+            : never;
 
 /** A message as it was read: every field is there. */
 export type Decoded<M extends MessageTable> = {
@@ -78,6 +82,10 @@ function encodeField(writer: WireWriter, number: number, type: FieldType, value:
     case 'strings':
       for (const text of value as readonly string[]) writer.string(number, text);
       return;
+    case 'ints':
+      // Not packed: every reader takes both forms.
+      for (const one of value as readonly number[]) writer.varint(number, one);
+      return;
     case 'map':
       for (const [key, text] of Object.entries(value as TextMap)) {
         writer.bytes(number, encode(MAP_ENTRY, { key, value: text }));
@@ -92,6 +100,8 @@ function encodeField(writer: WireWriter, number: number, type: FieldType, value:
 }
 
 const MAP_ENTRY = { key: [1, 'string'], value: [2, 'string'] } as const;
+/** The wire type of a list of numbers in one piece. */
+const PACKED = 2;
 const NO_BYTES = new Uint8Array(0);
 
 function decodeAny(table: MessageTable, bytes: Uint8Array): Record<string, unknown> {
@@ -107,7 +117,7 @@ function decodeAny(table: MessageTable, bytes: Uint8Array): Record<string, unkno
     const name = names.get(number);
     const field = name === undefined ? undefined : table[name];
     if (name === undefined || field === undefined) reader.skip(wireType);
-    else message[name] = decodeField(reader, field[1], message[name]);
+    else message[name] = decodeField(reader, field[1], message[name], wireType);
   }
   return message;
 }
@@ -123,6 +133,7 @@ function emptyValue(type: FieldType): unknown {
     case 'int':
       return 0;
     case 'strings':
+    case 'ints':
       return [];
     case 'map':
       return {};
@@ -131,7 +142,12 @@ function emptyValue(type: FieldType): unknown {
   }
 }
 
-function decodeField(reader: WireReader, type: FieldType, before: unknown): unknown {
+function decodeField(
+  reader: WireReader,
+  type: FieldType,
+  before: unknown,
+  wireType: number,
+): unknown {
   switch (type) {
     case 'string':
       return reader.string();
@@ -143,6 +159,13 @@ function decodeField(reader: WireReader, type: FieldType, before: unknown): unkn
       return reader.int64();
     case 'strings':
       return [...(before as readonly string[]), reader.string()];
+    case 'ints': {
+      if (wireType !== PACKED) return [...(before as readonly number[]), reader.int64()];
+      const packed = new WireReader(reader.bytes());
+      const all = [...(before as readonly number[])];
+      while (!packed.isAtEnd) all.push(packed.int64());
+      return all;
+    }
     case 'map': {
       const { key, value } = decode(MAP_ENTRY, reader.bytes());
       return { ...(before as TextMap), [key]: value };

@@ -51,13 +51,13 @@ const HONOURED = {
   resourceNames: new Set(['cpu', 'memory']),
   volume: new Set([
     ...['name', 'emptyDir', 'hostPath', 'configMap', 'secret', 'downwardAPI', 'projected'],
-    'persistentVolumeClaim',
+    ...['persistentVolumeClaim', 'nfs'],
   ]),
   emptyDir: new Set(['medium', 'sizeLimit']),
   projection: new Set(['configMap', 'secret', 'downwardAPI', 'serviceAccountToken']),
   persistentVolume: new Set([
     ...['capacity', 'accessModes', 'claimRef', 'persistentVolumeReclaimPolicy', 'volumeMode'],
-    ...['storageClassName', 'nodeAffinity', 'hostPath', 'local'],
+    ...['storageClassName', 'nodeAffinity', 'hostPath', 'local', 'nfs'],
   ]),
   claim: new Set([
     ...['accessModes', 'selector', 'resources', 'volumeName', 'storageClassName', 'volumeMode'],
@@ -208,7 +208,9 @@ export function serviceWarnings(path: string, spec: ServiceSpec | undefined): st
 
 /** Volumes: sources that boards do not mount, and what else nobody looks at. */
 export function volumeSpecWarnings(path: string, spec: PersistentVolumeSpec | undefined): string[] {
-  return unhonoured(path, spec, 'persistentVolume');
+  const isMounted = spec?.nfs !== undefined;
+  const looked = isMounted ? { ...spec, mountOptions: undefined } : spec;
+  return unhonoured(path, looked, 'persistentVolume');
 }
 
 export function claimWarnings(path: string, spec: PersistentVolumeClaimSpec | undefined): string[] {

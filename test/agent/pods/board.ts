@@ -4,7 +4,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { pino } from 'pino';
 import type { Test as TapTest } from 'tap';
+import { unmountMemory } from '../../../agent/host/memory-mount.ts';
 import { type BoardPod, boardPod } from '../../../agent/plan/board-pod.ts';
+import type { NetworkMountsOptions } from '../../../agent/pods/network-mounts.ts';
 import { PodManager } from '../../../agent/pods/pod-manager.ts';
 import type { PodEvent } from '../../../agent/pods/pod-steps.ts';
 import type { PodStatusReport } from '../../../agent/pods/pod-worker.ts';
@@ -63,6 +65,8 @@ export class Board {
   readonly events: PodEvent[] = [];
   desired: DesiredView = view([]);
   emulated: string[] = [];
+  /** What stands in for mount(8) and umount(8). */
+  mounting: Partial<NetworkMountsOptions> = {};
   /** Another one after a reboot. */
   bootId = 'boot-1';
   #manager: PodManager | undefined;
@@ -114,7 +118,15 @@ export class Board {
       directories: (uid) => ({
         data: path.join(this.directory, 'pods', uid),
         run: path.join(this.directory, 'run', uid),
+        mounts: path.join(this.directory, 'mounts', uid),
       }),
+      networkMounts: {
+        root: path.join(this.directory, 'mounts'),
+        run: () => Promise.reject(new Error('no mounts in this test')),
+        timeoutMs: 60_000,
+        helper: '/bin/sh',
+        ...this.mounting,
+      },
       report: (report) => this.reports.push(report),
       emit: (event) => this.events.push(event),
       deviceRoots: {
@@ -175,6 +187,7 @@ export async function board(test: TapTest, options: FakeRuntimeOptions = {}): Pr
   const made = new Board(directory, options);
   test.teardown(async () => {
     await made.stopAgent();
+    await unmountMemory(directory);
     await rm(directory, { recursive: true, force: true });
   });
   return made;

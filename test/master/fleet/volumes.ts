@@ -85,7 +85,14 @@ t.test('what the claims of a pod are on its board', async (t) => {
     data: { type: 'hostPath', path: '/srv', expect: 'Directory' },
   });
   const problem = (message: RegExp) => ({ data: { type: 'problem', message } });
-  t.match(other({ nfs: { server: 'a', path: '/b' } }), problem(/type nfs are not supported/));
+  t.match(other({ iscsi: {} } as object), problem(/type iscsi are not supported/));
+  const share = { server: 'nas.lan', path: '/export' };
+  const shared = (more: Partial<PersistentVolumeSpec>) => other({ nfs: share, ...more });
+  // For agents that know no NFS it is a problem, so that they do not take the message for a damaged one.
+  t.match(shared({}), { data: { type: 'problem', message: /too old for NFS/, nfs: share } });
+  t.match(shared({ mountOptions: ['nfsvers=3'] }), {
+    data: { nfs: { ...share, mountOptions: ['nfsvers=3'] } },
+  });
   const elsewhere = { nodeAffinity: { required: { nodeSelectorTerms: [] } } };
   t.match(of(elsewhere), problem(/no matching NodeSelectorTerms/));
   t.match(of({ claimRef: { ...HOLDER, uid: 'x' } }), problem(/is bound to another claim/));

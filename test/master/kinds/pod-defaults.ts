@@ -160,12 +160,12 @@ t.test('what is stored but not honoured is named', async (t) => {
     lifecycle: {preStop: {exec: {command: [x]}}}
     ports: [{containerPort: 80, hostPort: 8080}, {containerPort: 81, hostPort: 8081, protocol: SCTP}]
     resources: {limits: {cpu: 1, ephemeral-storage: 1Gi, pier.local/i2c-1: 1}}`,
-        `volumes: [{name: a, nfs: {server: s, path: /}}, {name: b, emptyDir: {sizeLimit: 1Gi}}, {name: c, emptyDir: {medium: HugePages-2Mi}}]`,
+        `volumes: [{name: a, iscsi: {targetPortal: s, iqn: i, lun: 0}}, {name: n, nfs: {server: s, path: /}}, {name: b, emptyDir: {sizeLimit: 1Gi}}, {name: c, emptyDir: {medium: HugePages-2Mi}}]`,
       ),
     ),
     [
-      'spec.volumes[0].nfs: stored, but this version of Pier does not mount this kind of volume yet',
-      'spec.volumes[2].emptyDir.medium: stored, but this version of Pier does not give huge pages yet',
+      'spec.volumes[0].iscsi: stored, but this version of Pier does not mount this kind of volume yet',
+      'spec.volumes[3].emptyDir.medium: stored, but this version of Pier does not give huge pages yet',
       'spec.containers[0].ports[1].hostPort: stored, but this version of Pier does not forward SCTP yet',
       'spec.containers[0].resources.limits.ephemeral-storage: stored, but this version of Pier does not limit this resource yet',
     ],

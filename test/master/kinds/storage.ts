@@ -140,8 +140,17 @@ t.test('volumes', async (t) => {
     ],
   ];
   for (const [yaml, expected] of cases) t.equal(errorsOf('PersistentVolume', yaml)[0], expected);
-  t.strictSame(warningsOf('PersistentVolume', volume('nfs: {server: a, path: /b}')), [
-    'spec.nfs: stored, but this version of Pier does not mount this kind of volume yet',
+  t.strictSame(warningsOf('PersistentVolume', volume('iscsi: {}')), [
+    'spec.iscsi: stored, but this version of Pier does not mount this kind of volume yet',
+  ]);
+  const options = 'mountOptions: [hard]';
+  t.strictSame(warningsOf('PersistentVolume', volume('nfs: {server: a, path: /b}', options)), []);
+  t.strictSame(warningsOf('PersistentVolume', volume(LOCAL, options)), [
+    'spec.mountOptions: stored, but this version of Pier does not pass options to mounts yet',
+  ]);
+  t.strictSame(errorsOf('PersistentVolume', volume('nfs: {server: "", path: data}')), [
+    'spec.nfs.server: Required value',
+    'spec.nfs.path: Invalid value: "data": must be an absolute path',
   ]);
   t.strictSame(warningsOf('PersistentVolume', volume(LOCAL)), []);
   const hostPath = volume('hostPath: {path: /a}');

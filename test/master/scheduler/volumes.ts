@@ -1,6 +1,7 @@
 /** Pods with persistent storage: where they may run, in the words of kube-scheduler. */
 import t from 'tap';
 import type { ClusterSnapshot } from '../../../master/scheduler/snapshot.ts';
+import { findVolume, mismatch } from '../../../master/volumes/binding.ts';
 import { LOCAL_PATH_CLASS } from '../../../master/volumes/local-path.ts';
 import type {
   PersistentVolume,
@@ -50,6 +51,31 @@ function cluster(placed: [string, Pod][] = []): ClusterSnapshot {
   snapshot.volumes.setClass(LOCAL_PATH_CLASS);
   return snapshot;
 }
+
+t.test('a volume of a server is on all boards, for many pods at once', async (t) => {
+  const snapshot = cluster();
+  const share: PersistentVolume = {
+    metadata: { name: 'share' },
+    spec: {
+      accessModes: ['ReadWriteMany', 'ReadOnlyMany'],
+      capacity: { storage: '5Gi' },
+      storageClassName: 'nas',
+      nfs: { server: 'nas.lan', path: '/export' },
+    },
+    status: { phase: 'Available' },
+  };
+  const wanted = claim('data', { accessModes: ['ReadWriteMany'], storageClassName: 'nas' });
+  t.equal(findVolume(wanted, [share], undefined)?.metadata?.name, 'share');
+  const single = claim('data', { accessModes: ['ReadWriteOnce'], storageClassName: 'nas' });
+  t.equal(mismatch(share, single), 'incompatible accessMode');
+  snapshot.volumes.setVolume(share);
+  snapshot.volumes.setClaim(claim('data', { ...wanted.spec, volumeName: 'share' }, 'Bound'));
+  for (const board of ['a', 'b', 'c']) {
+    const one = using(board, 'data');
+    one.spec = { containers: [], ...one.spec, nodeSelector: { 'kubernetes.io/hostname': board } };
+    t.equal(decide(one, snapshot), board);
+  }
+});
 
 t.test('a pod runs where its volume is', async (t) => {
   const snapshot = cluster();

@@ -14,7 +14,7 @@ import { eachReason, forbidden, invalidValue, notSupported, required } from './e
 import { validateQuantity } from './resources.ts';
 import { validateNodeSelector } from './scheduling.ts';
 import { validateDriverName } from './storage.ts';
-import { HOST_PATH_TYPES, validateNoBacksteps } from './volumes.ts';
+import { HOST_PATH_TYPES, validateNfs, validateNoBacksteps } from './volumes.ts';
 
 const ACCESS_MODES = ['ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOnce', 'ReadWriteOncePod'];
 const ONE_POD = 'ReadWriteOncePod';
@@ -78,7 +78,7 @@ function validateSources(path: string, spec: PersistentVolumeSpec): FieldError[]
   for (const [name] of others) {
     errors.push(forbidden(`${path}.${name}`, 'may not specify more than 1 volume type'));
   }
-  const { hostPath, local, csi, nodeAffinity } = spec;
+  const { hostPath, local, nfs, csi, nodeAffinity } = spec;
   if (hostPath !== undefined) {
     errors.push(...validatePath(`${path}.hostPath.path`, hostPath.path));
     const { type = '' } = hostPath;
@@ -87,6 +87,7 @@ function validateSources(path: string, spec: PersistentVolumeSpec): FieldError[]
     }
   }
   if (local !== undefined) errors.push(...validatePath(`${path}.local.path`, local.path));
+  if (nfs !== undefined) errors.push(...validateNfs(`${path}.nfs`, nfs));
   if (csi !== undefined) {
     errors.push(...validateDriverName(`${path}.csi.driver`, csi.driver));
     if (csi.volumeHandle === '') errors.push(required(`${path}.csi.volumeHandle`));

@@ -2,6 +2,7 @@
 import type {
   DownwardAPIVolumeFile,
   KeyToPath,
+  NFSVolumeSource,
   ProjectedVolumeSource,
   ServiceAccountTokenProjection,
   Volume,
@@ -74,8 +75,20 @@ function validateSource(path: string, volume: Volume): FieldError[] {
   if (volume.projected !== undefined) {
     errors.push(...validateProjected(`${path}.projected`, volume.projected));
   }
+  if (volume.nfs !== undefined) errors.push(...validateNfs(`${path}.nfs`, volume.nfs));
   if (volume.persistentVolumeClaim?.claimName === '') {
     errors.push(required(`${path}.persistentVolumeClaim.claimName`));
+  }
+  return errors;
+}
+
+/** In a pod and in a PersistentVolume. */
+export function validateNfs(path: string, nfs: NFSVolumeSource): FieldError[] {
+  const errors: FieldError[] = [];
+  if (nfs.server === '') errors.push(required(`${path}.server`));
+  if (nfs.path === '') errors.push(required(`${path}.path`));
+  if (!nfs.path.startsWith('/')) {
+    errors.push(invalidValue(`${path}.path`, nfs.path, 'must be an absolute path'));
   }
   return errors;
 }
