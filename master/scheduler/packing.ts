@@ -4,8 +4,8 @@
  *
  * Boards that hold pods already are filled first, the fullest first; then empty ones are opened one by one. Each is
  * filled from the whole stock (pack-fill.ts) instead of giving each pod its board in order of arrival. The whole
- * is done in several ways and the best plan wins; at last the emptiest of the opened boards are closed again
- * where their pods find room elsewhere (pack-improve.ts).
+ * is done in several ways, until one opens as few boards as any plan must, and the best plan wins; if it opens more than that,
+ * the emptiest of the opened boards are closed again where their pods find room elsewhere (pack-improve.ts).
  */
 import {
   BoardFiller,
@@ -86,10 +86,12 @@ export function planPacking(
   let best: Draft | undefined;
   const methods = methodsFor(shapes.length);
   const untouched = draftOf(shapes, boards);
+  const least = leastOpened(untouched);
   for (const method of methods) {
     const draft = copyOf(untouched);
     construct(draft, method, looksMax / methods.length);
     if (best === undefined || isBetter(draft, best)) best = draft;
+    if (unplacedIn(best) <= EPSILON && openedBy(best) <= least) return best.patterns;
   }
   if (best === undefined) return boards.map(() => []);
   closeBoards(best, looksMax);
@@ -283,6 +285,28 @@ function isBetter(a: Draft, b: Draft): boolean {
   const room = roomLeftIn(a, 1) - roomLeftIn(b, 1);
   if (Math.abs(room) > EPSILON) return room < 0;
   return roomLeftIn(a, 2) > roomLeftIn(b, 2);
+}
+
+/**
+ * The lower bound of the boards that a plan opens when it places everything: what the boards in use have no room for, on the
+ * largest empty ones, for each resource on its own.
+ */
+function leastOpened({ bins, stock }: Draft): number {
+  let least = 0;
+  for (const [k, demand] of stock.demand.entries()) {
+    let left = demand;
+    const rooms: number[] = [];
+    for (const { isOpen, free } of bins) {
+      const room = Math.max(0, free[k] ?? 0);
+      if (isOpen) left -= room;
+      else rooms.push(room);
+    }
+    rooms.sort((a, b) => b - a);
+    let opened = 0;
+    for (; left > EPSILON && opened < rooms.length; opened += 1) left -= rooms[opened] ?? 0;
+    least = Math.max(least, opened);
+  }
+  return least;
 }
 
 function unplacedIn({ stock }: Draft): number {
