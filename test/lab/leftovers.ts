@@ -10,6 +10,8 @@ import { boardProcesses } from './board-processes.ts';
 interface PodmanContainer {
   readonly Id: string;
   readonly State: string;
+  /** In the board; what podman knows of it. */
+  readonly Pid: number;
   readonly IsInfra: boolean;
   readonly Labels: Readonly<Record<string, string>> | null;
 }
@@ -21,6 +23,7 @@ const LOOK = `
 list() { for d in "$@"; do [ -d "$d" ] && ls -A "$d" | sed "s|^|$d |"; done; true; }
 list /run/netns ${AGENT_DATA}/pods ${AGENT_DATA}/volumes /run/pier/agent/pods /run/pier/hosts
 list ${STORAGE}/overlay-containers /run/containers/storage/overlay-containers /var/lib/cni/networks/*
+list /proc | grep '^/proc [0-9]'
 ip -o link show type veth | sed 's|^|veth |'
 sed 's|^|mount |' /proc/self/mountinfo
 find /sys/fs/cgroup -path '*/libpod-*/cgroup.procs' -exec grep -l . {} + | sed 's|^|cgroup |'
@@ -74,7 +77,9 @@ export function leftovers(
   const found: string[] = [];
   const uids = new Set(pods.map(({ metadata }) => metadata?.uid ?? ''));
   const ids = new Set(view.containers.map(({ Id }) => Id));
-  const running = view.containers.filter(({ State }) => State === 'running');
+  // Whose conmon was killed with it is dead, and podman believes that it runs, until it is removed: its mounts stay as long.
+  const believed = view.containers.filter(({ State }) => State === 'running');
+  const running = believed.filter((container) => stateOf(view, container) === 'running');
   const list = (kind: string): readonly string[] => view.listed.get(kind) ?? [];
   const only = (kind: string, known: ReadonlySet<string>): void => {
     for (const name of list(kind)) if (!known.has(name)) found.push(`${kind} holds ${name}`);
@@ -108,7 +113,7 @@ export function leftovers(
 
   const points = list('mount').map((line) => line.split(' ')[4] ?? '');
   const mounted = (pattern: RegExp): number => points.filter((point) => pattern.test(point)).length;
-  counted('root file systems mounted', mounted(/\/overlay\/[^/]+\/merged$/), running.length);
+  counted('root file systems mounted', mounted(/\/overlay\/[^/]+\/merged$/), believed.length);
   counted('network namespaces mounted', mounted(/^\/run\/netns\/netns-/), networked.length);
   for (const point of points) {
     const uid = /^\/run\/pier\/agent\/pods\/([^/]+)/.exec(point)?.[1];
@@ -137,7 +142,8 @@ function containerFaults(view: BoardView, pods: readonly Pod[]): string[] {
   }
   const groups = new Map<string, PodmanContainer[]>();
   for (const container of view.containers) {
-    const { Id, IsInfra, State, Labels } = container;
+    const { Id, IsInfra, Labels } = container;
+    const State = stateOf(view, container);
     if (IsInfra) {
       if (State !== 'running') found.push(`the pause container ${Id} is ${State}`);
       continue;
@@ -150,7 +156,7 @@ function containerFaults(view: BoardView, pods: readonly Pod[]): string[] {
   for (const { metadata, spec } of pods) {
     for (const { name } of spec?.containers ?? []) {
       const states = (groups.get(`${metadata?.uid}/${name}`) ?? [])
-        .map(({ State }) => State)
+        .map((one) => stateOf(view, one))
         .sort();
       // Sorted: exited comes before running.
       if (!['running', 'exited,running'].includes(states.join())) {
@@ -159,6 +165,12 @@ function containerFaults(view: BoardView, pods: readonly Pod[]): string[] {
     }
   }
   return found;
+}
+
+/** As podman tells it, but for what has no process any more. */
+function stateOf(view: BoardView, { State, Pid }: PodmanContainer): string {
+  const isAlive = view.listed.get('/proc')?.includes(String(Pid)) === true;
+  return State === 'running' && !isAlive ? 'exited' : State;
 }
 
 function parse<T>(text: string): T {
