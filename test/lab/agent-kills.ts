@@ -28,11 +28,8 @@ export interface KillOptions {
   readonly kills: number;
   readonly killsPerBurst: number;
   readonly pods: number;
-  /**
-   * Also conmon, whose death nobody tells: a container that ends without it is found by the agent's look at the engine, once a
-   * minute.
-   */
-  readonly withConmon: boolean;
+  /** What is killed. A container that ends without its conmon is found by the agent's look at the engine, once a minute. */
+  readonly victims: readonly Victim[];
   readonly say: (text: string) => void;
 }
 
@@ -170,7 +167,7 @@ export class AgentKills {
   async #kill(starts: Array<Promise<void>>): Promise<void> {
     while (true) {
       const victim = this.#draw();
-      if (victim === 'conmon' && !this.#options.withConmon) continue;
+      if (!this.#options.victims.includes(victim)) continue;
       if (victim === 'agent') {
         if (!this.#agentUp) continue;
         this.#agentUp = false;

@@ -3,11 +3,12 @@
  * shorter, PIER_SEED repeats what was drawn. Needs root and a built Pier.
  */
 import t from 'tap';
-import { AgentKills } from '../lab/agent-kills.ts';
+import { AgentKills, type Victim } from '../lab/agent-kills.ts';
 import { labMissing } from '../support/needs.ts';
 
 const seed = Number(process.env.PIER_SEED ?? Date.now() % 1_000_000);
 const kills = Number(process.env.PIER_KILLS ?? 1_000);
+const VICTIMS: readonly Victim[] = ['agent', 'service', 'conmon', 'container'];
 const TIME_MAX_MS = 3.5 * 3_600_000;
 
 t.setTimeout(TIME_MAX_MS);
@@ -18,7 +19,7 @@ t.test(
   async (t) => {
     t.comment(`seed ${seed}`);
     const say = (text: string) => void process.stderr.write(`agent-kill, seed ${seed}: ${text}\n`);
-    const size = { kills, killsPerBurst: 10, pods: 6, withConmon: true };
+    const size = { kills, killsPerBurst: 10, pods: 6, victims: VICTIMS };
     const run = await AgentKills.start({ ...size, seed, say });
     t.teardown(() => run.close());
     await run.run();
