@@ -79,6 +79,8 @@ const MANAGED = { filter: { labels: { [LABELS.managed]: 'true' } } };
 /** A sandbox is a network, a process and mounts: a slow card needs its time. */
 const SANDBOX_MS_MAX = 240_000;
 const ENDED_LOOK_MS = 500;
+/** containerd may write the last lines of a log a moment after it has told the end. */
+const LAST_LINES_MS = 200;
 
 type Entry = Pick<Sandbox, 'podUid'> & { readonly logPath?: string };
 
@@ -379,8 +381,10 @@ export class CriRuntime implements Runtime {
   async #ended(id: string, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const status = await this.#status(id).catch(allowNotFound);
-      if (status === undefined || readStatus(status).exitCode !== undefined) return;
-      await delay(ENDED_LOOK_MS, undefined, { signal }).catch(() => undefined);
+      const isOver = status === undefined || readStatus(status).exitCode !== undefined;
+      const pauseMs = isOver ? LAST_LINES_MS : ENDED_LOOK_MS;
+      await delay(pauseMs, undefined, { signal }).catch(() => undefined);
+      if (isOver) return;
     }
   }
 }

@@ -225,7 +225,7 @@ async function specTests(t: Test, harness: RealHarness): Promise<void> {
       const id = await runtime.createContainer(sandboxId, made);
       await runtime.startContainer(id);
       await reached(runtime, id, 'exited');
-      return readLog(runtime, id);
+      return eventually('its rights', async () => (await readLog(runtime, id)) || undefined);
     };
     const has = async (text: string) => BigInt(`0x${/[0-9a-f]{16}/.exec(text)?.[0] ?? '0'}`);
     const plain = await has(await rights(0, false));
