@@ -77,7 +77,13 @@ export class Forwarder {
     socket.on('error', () => socket.destroy());
     const response = new http.ServerResponse(request);
     response.shouldKeepAlive = false;
-    response.assignSocket(socket);
+    try {
+      response.assignSocket(socket);
+    } catch (error) {
+      if (!isStillAnswered(error)) throw error;
+      socket.destroy();
+      return;
+    }
     response.once('finish', () => socket.end());
     this.#begin(request, response, socket, {
       hasBody: false,
@@ -224,4 +230,9 @@ function join(client: Socket, upstream: Socket, keepAliveMs: number): void {
     one.on('close', () => other.destroy());
     one.pipe(other);
   }
+}
+
+/** Node answers some requests by itself (one without a host, or that expects what it does not know), and nothing tells that it does. */
+function isStillAnswered(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_HTTP_SOCKET_ASSIGNED';
 }

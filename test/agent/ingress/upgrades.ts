@@ -93,6 +93,17 @@ t.test('who may but need not change the protocol is answered in this one', async
   t.match(await raw(board.port, head('POST', 'websocket') + body), /plain, no upgrade, body/);
 });
 
+t.test('a change of protocol behind a request that Node answers by itself', async (t) => {
+  const board = await place(t);
+  board.set([everything()], [web([await echoServer(t)])]);
+  const change = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
+  for (const first of ['Host: a\r\nExpect: the best', 'X-Is-There-No-Host: 1']) {
+    await raw(board.port, `GET / HTTP/1.1\r\n${first}\r\n\r\n${change}`);
+  }
+  const answer = await raw(board.port, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  t.match(answer, /^HTTP\/1\.1 200 /, 'the server lives');
+});
+
 t.test(
   'a change of protocol behind a request that waits for its answer ends the connection',
   async (t) => {
