@@ -138,6 +138,8 @@ export class Forwarder {
     if (wanted === undefined) {
       return { status: 400, reason: 'the Host header or the path of the request is not valid' };
     }
+    // The beginning of HTTP/2, which Node's parser may let by; over HTTP/1.1 no backend could read it.
+    if (request.method === 'PRI') return { status: 501, reason: 'HTTP/2 is not understood' };
     if (hasUnknownCoding(rawHeaders)) {
       return { status: 501, reason: 'of transfer codings only "chunked" is understood' };
     }
