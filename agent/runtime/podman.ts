@@ -16,6 +16,7 @@ import { readLogFile } from './log-file.ts';
 import { OciExec } from './oci-exec.ts';
 import { PodFiles, podHosts } from './pod-files.ts';
 import { type ExecCalls, executeBySession } from './podman-exec.ts';
+import { createDespiteRemains } from './podman-half-made.ts';
 import { answerLines, type CallOptions, EngineHttpError, PodmanHttp } from './podman-http.ts';
 import {
   ensurePauseImage,
@@ -202,8 +203,11 @@ export class PodmanRuntime implements Runtime {
       logBytesMax: this.#logBytesMax,
       ...(await targetOf(spec, (one) => this.#inspect(one))),
     });
-    const created = asObject(await this.#call('POST', '/containers/create', { body }));
-    const id = asText(created.Id);
+    const created = await createDespiteRemains(
+      () => this.#call('POST', '/containers/create', { body }),
+      (old) => this.#unless404('DELETE', `/containers/${old}`, { query: { force: true } }),
+    );
+    const id = asText(asObject(created).Id);
     if (id === undefined) {
       throw new RuntimeError(`podman told no id for the container ${spec.name}`);
     }

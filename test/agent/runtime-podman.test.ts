@@ -1,13 +1,14 @@
 /** What only real podman can show: isolation, limits, crashes of its service, boards side by side. As root. */
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { PodmanRuntime } from '../../agent/runtime/podman.ts';
 import { executeBySession } from '../../agent/runtime/podman-exec.ts';
 import { PodmanHttp } from '../../agent/runtime/podman-http.ts';
+import { containerName } from '../../agent/runtime/podman-spec.ts';
 import type { ContainerSpec, RuntimeEvent, SandboxSpec } from '../../agent/runtime/runtime.ts';
 import { busyboxTar, makeTestBoard, podmanMissing, type TestBoard } from '../support/podman.ts';
 import { eventually, findContainer, reached, readLog, sandboxSpec } from './runtime.contract.ts';
@@ -196,6 +197,24 @@ async function serviceTests(board: TestBoard, runtime: PodmanRuntime): Promise<v
     t.equal(await readLog(runtime, id), 'up\n');
     await runtime.stopContainer(id, 0);
     t.equal((await reached(runtime, id, 'exited')).exitCode, 137);
+    await runtime.removeSandbox(sandboxId);
+  });
+
+  await t.test('what a killed service left of a container is not in its way', async (t) => {
+    const sandbox = sandboxSpec(CIDR, 63);
+    const { id: sandboxId } = await runtime.runSandbox(sandbox);
+    const spec = script('true', { name: 'again' });
+    const name = containerName(sandbox, spec);
+    // A podman with the same storage and a list of its own, as the one that was killed has it in storage alone.
+    const { root = '', runroot = '', env } = board.options;
+    const conf = join(board.dir, 'other.conf');
+    await writeFile(conf, `[engine]\nlock_type = "file"\nstatic_dir = "${board.dir}/other"\n`);
+    const where = ['--root', root, '--runroot', runroot, '--tmpdir', `${board.dir}/other-tmp`];
+    const other = ['create', '--network=none', '--name', name, IMAGE, 'true'];
+    await run('podman', [...where, ...other], { env: { ...env, CONTAINERS_CONF: conf } });
+    const id = await runtime.createContainer(sandboxId, spec);
+    await runtime.startContainer(id);
+    t.equal((await reached(runtime, id, 'exited')).exitCode, 0);
     await runtime.removeSandbox(sandboxId);
   });
 
