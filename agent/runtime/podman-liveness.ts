@@ -10,6 +10,8 @@ import { EngineHttpError } from './podman-http.ts';
 import { KILLED } from './podman-read.ts';
 import type { Container } from './runtime.ts';
 
+/** "stopping" is for ever, too, when podman was killed while it waited for the end. */
+const SAID_TO_LIVE: ReadonlySet<string | undefined> = new Set(['running', 'stopping']);
 /** A pod's containers can be refused once, its infra container once after them, then it goes. */
 const ATTEMPTS = 3;
 
@@ -26,14 +28,14 @@ export async function findDead(
   const look = async (value: unknown): Promise<void> => {
     const entry = asObject(value);
     const id = asText(entry.Id);
-    if (id === undefined || entry.State !== 'running') return;
+    if (id === undefined || !SAID_TO_LIVE.has(asText(entry.State))) return;
     // The cgroup's name holds the container's id, so a process id that was given away is seen as well.
     if (await mentions(readText, entry.Pid, 'cgroup', id)) return;
     const state = await inspectState(id);
     if (await mentions(readText, state.ConmonPid, 'cmdline', id)) return;
     // Asked again, because conmon may have told of the end between the list and its own death.
     const again = await inspectState(id);
-    if (again.Status === 'running' && again.Pid === entry.Pid) dead.add(id);
+    if (SAID_TO_LIVE.has(asText(again.Status)) && again.Pid === entry.Pid) dead.add(id);
   };
   await Promise.all(asArray(containers).map(look));
   return dead;

@@ -1,5 +1,5 @@
 /** What only real podman can show: isolation, limits, crashes of its service, boards side by side. As root. */
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,6 +8,7 @@ import t from 'tap';
 import { PodmanRuntime } from '../../agent/runtime/podman.ts';
 import { executeBySession } from '../../agent/runtime/podman-exec.ts';
 import { PodmanHttp } from '../../agent/runtime/podman-http.ts';
+import { serviceArguments } from '../../agent/runtime/podman-service.ts';
 import { containerName } from '../../agent/runtime/podman-spec.ts';
 import type { ContainerSpec, RuntimeEvent, SandboxSpec } from '../../agent/runtime/runtime.ts';
 import { busyboxTar, makeTestBoard, podmanMissing, type TestBoard } from '../support/podman.ts';
@@ -229,6 +230,27 @@ async function serviceTests(board: TestBoard, runtime: PodmanRuntime): Promise<v
     t.equal(await findContainer(runtime, id), undefined);
     await board.inside('/bin/busybox', 'ping', '-c1', '-W2', '10.42.8.62');
     await runtime.removeSandbox(again.sandboxId);
+  });
+
+  await t.test('nor is one that podman was stopping when all of them were killed', async (t) => {
+    const deaf = script("trap '' TERM; echo deaf; while :; do sleep 1; done");
+    const { sandboxId, id } = await startPod(runtime, sandboxSpec(CIDR, 64), deaf);
+    await eventually('the trap', async () => (await readLog(runtime, id)) || undefined);
+    const { root = '', runroot = '', env, socketPath = '' } = board.options;
+    // As the service has it: the same list, and its own process to be killed in the middle.
+    const where = serviceArguments({ root, runroot }, socketPath).slice(0, -4);
+    const podman = (...args: string[]) => run('podman', [...where, ...args], { env });
+    const stop = spawn('podman', [...where, 'stop', '-t', '60', id], { env, stdio: 'ignore' });
+    t.teardown(() => stop.kill('SIGKILL'));
+    const inspect = ['inspect', '--type=container', '--format={{.State.Status}}', id];
+    await eventually('it is being stopped', async () =>
+      (await podman(...inspect)).stdout.trim() === 'stopping' ? true : undefined,
+    );
+    stop.kill('SIGKILL');
+    await killConmons(board, true);
+    t.match(await reached(runtime, id, 'exited'), { exitCode: 137 });
+    await runtime.removeSandbox(sandboxId);
+    t.equal(await findContainer(runtime, id), undefined);
   });
 
   await t.test(
