@@ -236,11 +236,11 @@ async function serviceTests(board: TestBoard, runtime: PodmanRuntime): Promise<v
     const deaf = script("trap '' TERM; echo deaf; while :; do sleep 1; done");
     const { sandboxId, id } = await startPod(runtime, sandboxSpec(CIDR, 64), deaf);
     await eventually('the trap', async () => (await readLog(runtime, id)) || undefined);
-    const { root = '', runroot = '', env, socketPath = '' } = board.options;
+    const { root = '', runroot = '', env, socketPath = '', podmanBinary = '' } = board.options;
     // As the service has it: the same list, and its own process to be killed in the middle.
     const where = serviceArguments({ root, runroot }, socketPath).slice(0, -4);
-    const podman = (...args: string[]) => run('podman', [...where, ...args], { env });
-    const stop = spawn('podman', [...where, 'stop', '-t', '60', id], { env, stdio: 'ignore' });
+    const podman = (...args: string[]) => run(podmanBinary, [...where, ...args], { env });
+    const stop = spawn(podmanBinary, [...where, 'stop', '-t', '60', id], { env, stdio: 'ignore' });
     t.teardown(() => stop.kill('SIGKILL'));
     const inspect = ['inspect', '--type=container', '--format={{.State.Status}}', id];
     await eventually('it is being stopped', async () =>
