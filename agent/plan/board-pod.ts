@@ -10,6 +10,7 @@ import type {
   PodSpec,
 } from '../../protocol/kinds/types.ts';
 import type { DesiredClaim } from '../../protocol/messages.ts';
+import { fnv1a } from './fnv1a.ts';
 
 export interface BoardPod {
   readonly uid: string;
@@ -48,7 +49,7 @@ export function podKey(pod: { readonly namespace: string; readonly name: string 
  */
 export function containerHash(container: Container): string {
   const text = `${container.name}\0${container.image ?? ''}`;
-  return `${fnv1a(text, 0x811c9dc5)}${fnv1a(text, 0x01234567)}`;
+  return `${hexHash(text, 0x811c9dc5)}${hexHash(text, 0x01234567)}`;
 }
 
 /** All that a pod may run: its containers, those that come before them, and those added to debug it. */
@@ -77,12 +78,9 @@ export function isSidecar(container: Container): boolean {
   return container.restartPolicy === 'Always';
 }
 
-/** 32-bit FNV-1a with a final mix, as 8 hexadecimal digits. */
-function fnv1a(text: string, seed: number): string {
-  let hash = seed;
-  for (let index = 0; index < text.length; index++) {
-    hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
-  }
+/** 8 hexadecimal digits. They stand in labels of running containers: another hash would restart them all. */
+function hexHash(text: string, basis: number): string {
+  let hash = fnv1a(text, basis);
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   return ((hash ^ (hash >>> 13)) >>> 0).toString(16).padStart(8, '0');
 }

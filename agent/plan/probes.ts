@@ -12,6 +12,7 @@
 import type { Container as KubeContainer, Probe } from '../../protocol/kinds/types.ts';
 import type { Container } from '../runtime/runtime.ts';
 import type { BoardPod } from './board-pod.ts';
+import { fnv1a } from './fnv1a.ts';
 import { newestContainers } from './memory.ts';
 
 export const PROBE_TYPES = ['startup', 'liveness', 'readiness'] as const;
@@ -261,9 +262,6 @@ function seconds(value: number | undefined, fallback: number): number {
 
 /** From 0 to 1, always the same for the same text (32-bit FNV-1a). */
 function spread(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let index = 0; index < text.length; index++) {
-    hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
-  }
+  const hash = fnv1a(text);
   return ((hash ^ (hash >>> 15)) >>> 0) / 2 ** 32;
 }

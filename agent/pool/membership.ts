@@ -10,7 +10,7 @@
  * that echo is the receiver's own session and young is the sender alive: an old datagram, sent again by a stranger or held up
  * on the way, brings nobody back to life. No wall clock is compared, and nothing has to be remembered of former sessions.
  */
-import { fnv1a } from '../plan/fnv1a.ts';
+import { mixedFnv1a } from '../plan/fnv1a.ts';
 
 export interface Mark {
   /** New for every start of the agent. */
@@ -170,7 +170,7 @@ export class Membership {
 
 /** Who holds an address: the same on every board that knows the same candidates. */
 export function winnerOf(ip: string, candidates: readonly Candidate[]): Candidate | undefined {
-  const score = ({ node }: Candidate) => fnv1a(`${ip} ${node}`);
+  const score = ({ node }: Candidate) => mixedFnv1a(`${ip} ${node}`);
   const [first] = [...candidates].sort(
     (a, b) =>
       Number(b.ready) - Number(a.ready) || score(b) - score(a) || (a.node < b.node ? -1 : 1),

@@ -14,7 +14,7 @@ import {
   type ServiceEndpoint,
   type ServicePort,
 } from '../../protocol/messages.ts';
-import { fnv1a } from '../plan/fnv1a.ts';
+import { mixedFnv1a } from '../plan/fnv1a.ts';
 import type { ProxyProtocol } from './proxy-header.ts';
 
 export interface Backend {
@@ -145,7 +145,7 @@ export function stickyBackend(
   let bestScore = -1;
   for (const backend of backends) {
     if (tried.has(backend)) continue;
-    const score = fnv1a(`${clientIp} ${backendKey(backend)}`);
+    const score = mixedFnv1a(`${clientIp} ${backendKey(backend)}`);
     if (score > bestScore) [best, bestScore] = [backend, score];
   }
   return best;
