@@ -7,18 +7,14 @@
  * (master/controllers/disruption.ts).
  */
 import { rfc3339 } from '../../protocol/clock.ts';
-import type {
-  Condition,
-  Pod,
-  PodCondition,
-  PodDisruptionBudget,
-} from '../../protocol/kinds/types.ts';
+import type { Condition, Pod, PodDisruptionBudget } from '../../protocol/kinds/types.ts';
 import { matchesLabelSelector } from '../../protocol/selector.ts';
 import { ApiError, conflict, notFound } from '../../protocol/status.ts';
 import { type DeleteOptions, RESOURCES } from './client.ts';
 import { copyOf } from './copy.ts';
 import type { Core } from './core.ts';
 import { type DeleteResult, deleteObject } from './delete.ts';
+import { withDisruption } from './disruption.ts';
 import { listObjects } from './list.ts';
 import { compileSelection } from './selection.ts';
 import type { Stored } from './stored.ts';
@@ -54,21 +50,15 @@ export async function evictPod(core: Core, request: EvictRequest): Promise<Delet
 
 /** Nothing when the pod says so already, or changes all the time: the eviction is not held up by it. */
 async function tellEviction(core: Core, first: Stored): Promise<void> {
-  const type = 'DisruptionTarget';
-  const reason = 'EvictionByEvictionAPI';
   let stored: Stored | undefined = first;
   for (let attempt = 0; attempt < TRIES_MAX && stored !== undefined; attempt += 1) {
     const pod: Pod = copyOf(core.storage.parsed(stored));
-    const all = pod.status?.conditions ?? [];
-    if (all.some((one) => one.type === type && one.reason === reason)) return;
-    const condition: PodCondition = {
-      type,
-      status: 'True',
-      lastTransitionTime: rfc3339(core.clock.wallMs()),
-      reason,
+    const conditions = withDisruption(pod.status, {
+      reason: 'EvictionByEvictionAPI',
       message: 'Eviction API: evicting',
-    };
-    const conditions = [...all.filter((one) => one.type !== type), condition];
+      timestamp: rfc3339(core.clock.wallMs()),
+    });
+    if (conditions === undefined) return;
     const next: Pod = { ...pod, status: { ...pod.status, conditions } };
     if ((await core.storage.replace(stored, next)) !== undefined) return;
     const { namespace = '', name = '' } = pod.metadata ?? {};

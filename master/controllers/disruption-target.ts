@@ -1,16 +1,10 @@
-/**
- * The condition DisruptionTarget of pods that controllers end for reasons of the cluster's (Kubernetes: "Pod disruption conditions"):
- * a Job's podFailurePolicy can then tell them from pods that failed by themselves.
- */
-import type { Pod, PodCondition } from '../../protocol/kinds/types.ts';
+/** Tells pods that controllers end for reasons of the cluster's so, before they are deleted. */
+import type { Pod } from '../../protocol/kinds/types.ts';
 import { hasEnded } from '../../protocol/pod-phase.ts';
 import { type ApiClient, RESOURCES } from '../api/client.ts';
+import { type DisruptionReason, withDisruption } from '../api/disruption.ts';
 
-export interface Disruption {
-  readonly reason: 'DeletionByTaintManager' | 'DeletionByPodGC';
-  readonly message: string;
-  /** RFC 3339. */
-  readonly timestamp: string;
+export interface Disruption extends DisruptionReason {
   /** Nobody is left who could say how it ended. */
   readonly hasFailed?: true;
 }
@@ -28,14 +22,7 @@ export async function tellDisruption(
 }
 
 function disrupted({ status = {} }: Pod, disruption: Disruption): Pod['status'] | undefined {
-  const { reason, message, timestamp: lastTransitionTime, hasFailed } = disruption;
-  const type = 'DisruptionTarget';
-  const condition: PodCondition = { type, status: 'True', lastTransitionTime, reason, message };
-  const all = status.conditions ?? [];
-  if (hasEnded(status) || all.some((one) => one.type === type && one.reason === reason)) return;
-  return {
-    ...status,
-    ...(hasFailed === true ? { phase: 'Failed' } : {}),
-    conditions: [...all.filter((one) => one.type !== type), condition],
-  };
+  const conditions = hasEnded(status) ? undefined : withDisruption(status, disruption);
+  if (conditions === undefined) return undefined;
+  return { ...status, ...(disruption.hasFailed === true ? { phase: 'Failed' } : {}), conditions };
 }

@@ -7,6 +7,7 @@ import { type Clock, rfc3339 } from '../../protocol/clock.ts';
 import type { Pod, PodCondition } from '../../protocol/kinds/types.ts';
 import { ApiError } from '../../protocol/status.ts';
 import { type ApiClient, RESOURCES } from '../api/client.ts';
+import { withDisruption } from '../api/disruption.ts';
 import type { EventRecorder, EventTarget } from '../controllers/events.ts';
 import type { PodInfo } from './pod-info.ts';
 
@@ -80,16 +81,13 @@ export class SchedulerWrites {
     const { client, clock, events } = this.#options;
     const uid = victim.metadata?.uid ?? '';
     if (victim.metadata?.deletionTimestamp !== undefined) return;
-    const condition: PodCondition = {
-      type: 'DisruptionTarget',
-      status: 'True',
-      lastTransitionTime: rfc3339(clock.wallMs()),
+    const conditions = withDisruption(victim.status, {
       reason: 'PreemptionByScheduler',
       message: 'default-scheduler: preempting to accommodate a higher priority pod',
-    };
-    const others = (victim.status?.conditions ?? []).filter(({ type }) => type !== condition.type);
+      timestamp: rfc3339(clock.wallMs()),
+    });
     await this.#orWarn(victim, 'could not preempt a pod', async () => {
-      const status = { conditions: [...others, condition] };
+      const status = conditions === undefined ? {} : { conditions };
       await client.patch<Pod>(
         RESOURCES.pods,
         ...nameOf(victim),
