@@ -64,7 +64,7 @@ class SocketSink implements WatchSink {
       const binary = this.#binary;
       // A message has a length of its own.
       const from = binary ? FRAME_HEAD_BYTES : 0;
-      const messages = events.map((parts) => Buffer.concat(parts).subarray(from));
+      const messages = events.map((parts) => wholeOf(parts).subarray(from));
       for (const message of messages.slice(0, -1)) socket.send(message, { binary });
       socket.send(messages.at(-1) ?? '', { binary }, (error) => {
         clearTimeout(timer);
@@ -80,3 +80,9 @@ class SocketSink implements WatchSink {
 
 /** RFC 6455, 7.4.1. */
 const NORMAL = 1000;
+
+/** Without a copy, if it is whole. */
+function wholeOf(parts: EventBytes): Uint8Array {
+  const [only] = parts;
+  return only !== undefined && parts.length === 1 ? only : Buffer.concat(parts);
+}
