@@ -27,6 +27,7 @@ import { Reporter } from './reporter.ts';
 import { chooseRuntime } from './runtime/choose.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { holdDataDir } from './single.ts';
+import { desiredHandlers } from './state/desired-handlers.ts';
 import type { DesiredState } from './state/desired-state.ts';
 import { desiredState, podRecords, pullNotes } from './state/open-state.ts';
 import type { PodRecords } from './state/pod-records.ts';
@@ -161,20 +162,13 @@ class RunningAgent {
   #onRequest: ConstructorParameters<typeof Link>[0]['handlers']['onRequest'] = () => {};
 
   #makeLink(): Link {
-    const desired = this.#desired;
     return new Link({
       credentials: this.#credentials,
       session: this.#session,
       log: this.#log.child({ part: 'link' }),
       random: Math.random,
       handlers: {
-        onManifest: (message) => desired.offerManifest(message),
-        onPod: (message) => desired.offerPod(message),
-        onConfig: (message) => desired.offerConfig(message),
-        onIngress: (message) => desired.offerIngress(message),
-        onClusterManifest: (message) => desired.offerClusterManifest(message),
-        onService: (message) => desired.offerService(message),
-        onBoard: (message) => desired.offerBoard(message),
+        ...desiredHandlers(this.#desired),
         onRequest: (message) => this.#onRequest(message),
         onConnected: () => this.#onConnected(),
       },

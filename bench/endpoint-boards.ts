@@ -2,6 +2,7 @@
  * Some boards of `bench/endpoints.ts` in one process: of each the real link, desired state (on tmpfs) and service proxy of the agent. Told by IPC
  * which boards they are; says which backends the proxies have for the watched services, and when they had them.
  */
+
 import { createPublicKey } from 'node:crypto';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -9,6 +10,7 @@ import { configOf } from '../agent/config.ts';
 import { Link } from '../agent/link/link.ts';
 import { ServiceProxy } from '../agent/proxy/service-proxy.ts';
 import { serviceTable } from '../agent/proxy/service-table.ts';
+import { desiredHandlers } from '../agent/state/desired-handlers.ts';
 import { desiredState } from '../agent/state/open-state.ts';
 import { systemClock } from '../protocol/clock.ts';
 import type { BoardCredentials, DesiredService } from '../protocol/messages.ts';
@@ -90,13 +92,7 @@ async function startBoard(
     log,
     random: Math.random,
     handlers: {
-      onManifest: (message) => desired.offerManifest(message),
-      onPod: (message) => desired.offerPod(message),
-      onConfig: (message) => desired.offerConfig(message),
-      onIngress: (message) => desired.offerIngress(message),
-      onClusterManifest: (message) => desired.offerClusterManifest(message),
-      onService: (message) => desired.offerService(message),
-      onBoard: (message) => desired.offerBoard(message),
+      ...desiredHandlers(desired),
       onRequest: () => undefined,
       onConnected: () => {
         const internalIp = `198.18.0.${index}`;
