@@ -16,9 +16,10 @@ import { ServiceProxy } from '../../../agent/proxy/service-proxy.ts';
 import type { ServiceProblem } from '../../../agent/proxy/service-table.ts';
 import { systemClock } from '../../../protocol/clock.ts';
 import type { DesiredIngress } from '../../../protocol/ingress.ts';
-import type { DesiredService, ServiceEndpoint } from '../../../protocol/messages.ts';
+import type { DesiredService } from '../../../protocol/messages.ts';
 import { freePort } from '../../support/free-port.ts';
 import { portOf } from '../../support/tcp-backend.ts';
+import { endpoint, service } from '../proxy/desired.ts';
 
 export const LOOPBACK = '127.0.0.1';
 
@@ -38,25 +39,11 @@ export function everything(host = ''): DesiredIngress {
 }
 
 export function web(ports: readonly number[], more: Partial<DesiredService> = {}): DesiredService {
-  const endpoints: ServiceEndpoint[] = ports.map((port) => ({
-    ip: LOOPBACK,
-    ready: true,
-    terminating: false,
-    ports: { '': port },
-  }));
-  return {
-    v: 1,
-    namespace: 'default',
-    name: 'web',
-    digest: 'd',
-    type: 'ClusterIP',
-    clusterIp: '10.43.0.9',
+  return service({
     ports: [{ name: '', protocol: 'TCP', port: 80 }],
-    endpoints,
-    internalTrafficLocal: false,
-    externalTrafficLocal: false,
+    endpoints: ports.map((port) => endpoint(LOOPBACK, { ports: { '': port } })),
     ...more,
-  };
+  });
 }
 
 export type Secrets = Readonly<Record<string, Readonly<Record<string, Uint8Array>>>>;
