@@ -34,6 +34,7 @@ export class Health {
   #sequence = 0;
   #timer: NodeJS.Timeout | undefined;
   #busy = false;
+  #statsProblem: string | undefined;
 
   constructor(options: HealthOptions) {
     this.#options = options;
@@ -68,8 +69,8 @@ export class Health {
     const foreignImages = this.#options.foreignImages();
     const sample = await this.#metrics.sample();
     const uses = await this.#containerUses();
-    const problem = engineProblem() ?? (uses instanceof Error ? uses.message : undefined);
-    if (!(uses instanceof Error)) this.#relieve(sample, uses);
+    const problem = engineProblem();
+    if (uses !== undefined) this.#relieve(sample, uses);
     this.#sequence++;
     return {
       v: MESSAGE_VERSION,
@@ -92,7 +93,7 @@ export class Health {
       runtimeReady: problem === undefined,
       ...(problem === undefined ? {} : { runtimeMessage: problem }),
       ...(foreignImages.length === 0 ? {} : { foreignImages }),
-      pods: uses instanceof Error ? [] : this.#podUses(uses),
+      pods: uses === undefined ? [] : this.#podUses(uses),
     };
   }
 
@@ -103,12 +104,18 @@ export class Health {
     });
   }
 
-  async #containerUses(): Promise<ReadonlyMap<string, ContainerUse> | Error> {
+  async #containerUses(): Promise<ReadonlyMap<string, ContainerUse> | undefined> {
     try {
       const stats = await this.#options.runtime.stats(this.#runningIds());
+      this.#statsProblem = undefined;
       return this.#rates.update(stats, this.#options.clock.monotonicMs());
     } catch (error) {
-      return error instanceof Error ? error : new Error(String(error));
+      const reason = messageOf(error);
+      // Said, but no reason to take the board for NotReady: a container may have ended while it was measured.
+      if (reason !== this.#statsProblem)
+        this.#options.log.warn({ reason }, 'containers not measured');
+      this.#statsProblem = reason;
+      return undefined;
     }
   }
 

@@ -30,6 +30,8 @@ export interface EngineWatchOptions {
 
 /** Requests that come within so many milliseconds share a listing. */
 const GATHER_MS = 5;
+/** The kubelet's limit (maxWaitForContainerRuntime): an engine that stumbles once is not down, and its board stays Ready. */
+const DOWN_AFTER_MS = 30_000;
 
 export class EngineWatch {
   readonly #options: EngineWatchOptions;
@@ -37,6 +39,8 @@ export class EngineWatch {
   #wanted = false;
   #running = false;
   #problem: string | undefined = 'the container engine has not been reached yet';
+  /** Monotonic, of the first failure since the last listing that worked; from the start while there was none. */
+  #failingSinceMs: number | undefined = Number.NEGATIVE_INFINITY;
   #failures: Backoff | undefined;
   #net: NodeJS.Timeout | undefined;
   #watching: Promise<void> = Promise.resolve();
@@ -46,9 +50,11 @@ export class EngineWatch {
     this.#options = options;
   }
 
-  /** Why the engine cannot be used; undefined while it answers. */
+  /** Why the engine cannot be used: it was never reached, or has failed for 30 s. Undefined while it can. */
   get problem(): string | undefined {
-    return this.#problem;
+    if (this.#failingSinceMs === undefined) return undefined;
+    const failingMs = this.#options.clock.monotonicMs() - this.#failingSinceMs;
+    return failingMs >= DOWN_AFTER_MS ? this.#problem : undefined;
   }
 
   start(): void {
@@ -95,12 +101,14 @@ export class EngineWatch {
       if (this.#failures !== undefined) log.info('container engine answers again');
       this.#problem = undefined;
       this.#failures = undefined;
+      this.#failingSinceMs = undefined;
       onList({ sandboxes, containers }, tokens);
     } catch (error) {
       if (this.#abort.signal.aborted) return;
       const reason = messageOf(error);
       if (reason !== this.#problem) log.error({ reason }, 'container engine cannot be listed');
       this.#problem = reason;
+      this.#failingSinceMs ??= clock.monotonicMs();
       this.#failures = growBackoff(this.#failures, retry, clock.monotonicMs());
       this.#wanted = true;
     }

@@ -1,6 +1,7 @@
 /** The pods of a board on the fake engine: adoption, crashes, removal, lost state, failing engine. */
 import './pods/architecture.ts';
 import './pods/devices.ts';
+import './pods/engine-watch.ts';
 import './pods/ephemeral.ts';
 import './pods/images.ts';
 import './pods/nfs.ts';
