@@ -263,6 +263,7 @@ class RunningAgent {
         run: join(runDir, 'pods', uid),
         mounts: join(runDir, 'mounts', uid),
       }),
+      networkMade: () => this.#traffic.podNetworkMade(),
       networkMounts: boardMounts(join(runDir, 'mounts'), limits.mountTimeoutMs),
       report: (report) => {
         this.#reporter.pod(report);

@@ -18,6 +18,7 @@ import { routingTable } from './ingress/routing-table.ts';
 import { WebServer } from './ingress/web-server.ts';
 import { lanOf, localIpv4 } from './network/addresses.ts';
 import { ensureForwarding, ensureServiceRoute, runIp } from './network/anyip.ts';
+import { PodAddresses } from './network/pod-addresses.ts';
 import { PodRoutes } from './network/routes.ts';
 import { arping } from './pool/arping.ts';
 import { PoolMember } from './pool/pool-member.ts';
@@ -46,6 +47,7 @@ export class BoardTraffic {
   readonly #portProblems = new PortProblems();
   readonly #dns: ClusterDns;
   readonly #routes: PodRoutes;
+  readonly #podAddresses: PodAddresses;
   readonly #pool: PoolMember;
   readonly #mdns: Mdns;
   #hostPorts: readonly HostPort[] = [];
@@ -64,6 +66,7 @@ export class BoardTraffic {
     this.#web = new WebServer({ balancer: this.#proxy.balancer, limits: config.limits.web });
     this.#dns = this.#makeDns();
     this.#routes = new PodRoutes({ self: credentials.node, ip: runIp, log });
+    this.#podAddresses = new PodAddresses({ self: credentials.node, log });
     this.#pool = this.#makePool();
     this.#mdns = this.#makeMdns();
   }
@@ -89,9 +92,15 @@ export class BoardTraffic {
     await this.#mdns.stop();
     await this.#pool.stop();
     await this.#routes.flush();
+    await this.#podAddresses.flush();
     await this.#dns.stop();
     await this.#web.stop();
     await this.#proxy.stop();
+  }
+
+  /** The engine has made the network of this board's pods. */
+  podNetworkMade(): Promise<void> {
+    return this.#podAddresses.networkMade();
   }
 
   /** What a pod has told may open or close ports of the board. */
@@ -119,6 +128,7 @@ export class BoardTraffic {
     this.#followServices();
     this.#dns.changed();
     this.#routes.update(boards);
+    this.#podAddresses.update(boards);
   }
 
   #followServices(): void {

@@ -3,9 +3,10 @@
  * us, round by round: `podman run -d`, N at once, from the same storage on the same board; and a swarm service
  * with N replicas on a board beside it. A pod of ours is two containers (the pause container holds its
  * address), a peer's is one.
- *   --rounds N (5)   --pods LIST (1,10,30)   --no-peers
+ *   --rounds N (5)   --pods LIST (1,10,30)   --engine podman|cri|docker (podman)   --no-peers
  */
 import { parseArgs } from 'node:util';
+import { RUNTIME_NAMES } from '../agent/runtime/choose.ts';
 import { engineEnvironment } from '../agent/runtime/engine-config.ts';
 import { DEMO_IMAGE } from '../cli/commands/demo-image.ts';
 import type { Pod } from '../protocol/kinds/types.ts';
@@ -37,10 +38,13 @@ export async function run(args: string[]): Promise<Figures> {
     options: {
       rounds: { type: 'string', default: '5' },
       pods: { type: 'string', default: '1,10,30' },
+      engine: { type: 'string', default: 'podman' },
       'no-peers': { type: 'boolean', default: false },
     },
   });
-  const cluster = await startCluster({ boards: peer ? 2 : 1, agents: [1] });
+  const engine = RUNTIME_NAMES.find((name) => name === values.engine);
+  if (engine === undefined) throw new Error(`--engine ${values.engine}: podman, cri or docker`);
+  const cluster = await startCluster({ boards: peer ? 2 : 1, agents: [1], engine });
   const swarm = peer ? await Swarm.start(cluster.lab.board(2)) : undefined;
   try {
     const board = cluster.lab.board(1);

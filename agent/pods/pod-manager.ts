@@ -61,6 +61,8 @@ export interface PodManagerOptions {
   readonly emulated: () => Promise<readonly string[]>;
   readonly directories: (uid: string) => PodDirectories;
   readonly networkMounts: NetworkMountsOptions;
+  /** After the engine has made the pod network. */
+  readonly networkMade: () => Promise<void>;
   readonly report: (report: PodStatusReport) => void;
   readonly emit: (event: PodEvent) => void;
   /** Where the board's devices are looked for. */
@@ -324,7 +326,8 @@ export class PodManager {
     const podCidr = this.#options.desired().node?.podCidr ?? '';
     if (podCidr === '') throw new Error('the master has not given this board pod addresses yet');
     if (this.#network?.podCidr !== podCidr) {
-      const made = this.#options.runtime.ensureNetwork(podCidr);
+      const { runtime, networkMade } = this.#options;
+      const made = runtime.ensureNetwork(podCidr).then(networkMade);
       this.#network = { podCidr, made };
     }
     try {

@@ -14,6 +14,8 @@ const say = (text: string) => process.stderr.write(`pier: ${text}\n`);
 const STOP_WAIT_MS = 20_000;
 /** Routes of ours carry this protocol number (agent/network/routes.ts). */
 const ROUTE_PROTOCOL = '99';
+/** In the table nat (agent/network/pod-addresses.ts). */
+const POD_CHAIN = 'PIER-PODS';
 const OWN_FILES = /^(master|agent|up\.pid|(master|agent)\.log|kubeconfig-\d+)$/;
 
 export interface DownOptions {
@@ -36,6 +38,7 @@ export async function down(options: DownOptions): Promise<number> {
   await attempt('network', () => removeIfThere('network', 'pier'));
   await attempt('image', () => removeIfThere('image', DEMO_IMAGE));
   await attempt('routes', () => removeRoutes(options.serviceCidr));
+  await attempt('iptables chain', removePodChain);
   await attempt('data', () => removeData(options.data));
   for (const problem of problems) say(`could not remove the ${problem}`);
   if (problems.length === 0) say(`removed. Debian packages and node_modules stay`);
@@ -89,6 +92,18 @@ async function removeData(directory: string): Promise<void> {
   }
   // Stays when others have files in it, or when it is a mount of its own.
   await rmdir(directory).catch(() => undefined);
+}
+
+async function removePodChain(): Promise<void> {
+  const nat = (...args: string[]) => run('iptables', ['-w', '-t', 'nat', ...args]);
+  const isThere = await nat('-S', POD_CHAIN).then(
+    () => true,
+    () => false,
+  );
+  if (!isThere) return;
+  await nat('-D', 'POSTROUTING', '-j', POD_CHAIN);
+  await nat('-F', POD_CHAIN);
+  await nat('-X', POD_CHAIN);
 }
 
 async function removeRoutes(serviceCidr: string): Promise<void> {

@@ -15,8 +15,12 @@ export const WORKLOAD_CLAIMS: ReadonlyArray<
 > = [
   ['jobs run to their end, well or not, and on a schedule', jobs],
   ['a daemon runs on every board, is rolled and rolled back', daemons],
-  ['a deployment that asks for it goes back by itself from an image that cannot run', careful],
   ['stateful pods keep their names', stateful],
+];
+
+/** What controllers do, whichever kubectl asks. */
+export const CONTROLLER_CLAIMS: typeof WORKLOAD_CLAIMS = [
+  ['a deployment that asks for it goes back by itself from an image that cannot run', careful],
   ['an autoscaler sees what pods use, and a slice the pods', scaled],
 ];
 

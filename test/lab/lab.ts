@@ -10,9 +10,11 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import type { RuntimeName } from '../../agent/runtime/choose.ts';
 import { engineEnvironment } from '../../agent/runtime/engine-config.ts';
 import { ensureDemoImage } from '../../cli/commands/demo-image.ts';
 import { Board } from './board.ts';
+import { copyDemoImage, lookAtEngine, startBoardEngine } from './board-engine.ts';
 import { Lan } from './lan.ts';
 
 const HOME = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -30,6 +32,8 @@ export interface LabOptions {
   readonly agentFlags?: readonly string[];
   /** Make the demo image on every board (default: yes). */
   readonly image?: boolean;
+  /** What the boards run their pods on (default: podman). */
+  readonly engine?: RuntimeName;
   /** Keep the folder with cards and logs afterwards. */
   readonly keep?: boolean;
 }
@@ -37,6 +41,8 @@ export interface LabOptions {
 interface Running {
   master?: ChildProcess;
   agent?: ChildProcess;
+  /** containerd or dockerd. */
+  engine?: ChildProcess;
 }
 
 export class Lab {
@@ -115,13 +121,15 @@ export class Lab {
     await this.until('the master is ready', () => this.#apiReady());
   }
 
+  /** And its engine, where that does not run. */
   async startAgent(index: number, flags: readonly string[] = []): Promise<void> {
     const board = this.board(index);
+    await this.#startEngine(board);
     await this.#giveCredentials(board);
     const args = [
       join(HOME, 'dist/pier-agent.mjs'),
       ...['--data', AGENT_DATA, '--credentials', `${AGENT_DATA}/credentials.json`],
-      ...['--runtime', 'podman'],
+      ...['--runtime', this.#options.engine ?? 'podman'],
       ...(this.#options.agentFlags ?? []),
       ...flags,
     ];
@@ -192,6 +200,22 @@ export class Lab {
     if (this.#options.keep !== true) await rm(this.dir, { recursive: true, force: true });
   }
 
+  async #startEngine(board: Board): Promise<void> {
+    const { engine: name = 'podman', image } = this.#options;
+    const running = this.#running.get(board);
+    if (name === 'podman' || (running?.engine !== undefined && running.engine.exitCode === null)) {
+      return;
+    }
+    const engine = await startBoardEngine(board, name);
+    this.#keepLog(board, name, engine);
+    this.#running.set(board, { ...running, engine });
+    await this.until(`${name} answers`, async () => {
+      await lookAtEngine(board, name);
+      return true;
+    });
+    if (image !== false) await copyDemoImage(board, name, this.#env);
+  }
+
   async #apiReady(): Promise<boolean | string> {
     const board = this.board(1);
     const answer = await board.exec('curl', [
@@ -219,10 +243,14 @@ export class Lab {
     // MALLOC_ARENA_MAX: as in the systemd units.
     const env = { MALLOC_ARENA_MAX: '1', ...this.#env };
     const child = board.spawn(process.execPath, args, { env });
-    const log = createWriteStream(join(this.dir, `${board.name}-${part}.log`), { flags: 'a' });
+    this.#keepLog(board, part, child);
+    return child;
+  }
+
+  #keepLog({ name }: Board, part: string, child: ChildProcess): void {
+    const log = createWriteStream(join(this.dir, `${name}-${part}.log`), { flags: 'a' });
     child.stdout?.pipe(log, { end: false });
     child.stderr?.pipe(log, { end: false });
     child.once('close', (code, signal) => log.end(`${part} ended: ${signal ?? code}\n`));
-    return child;
   }
 }

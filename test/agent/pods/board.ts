@@ -115,6 +115,7 @@ export class Board {
           cluster: { server: '10.43.0.10', domain: 'cluster.local' },
         },
       }),
+      networkMade: () => Promise.resolve(),
       directories: (uid) => ({
         data: path.join(this.directory, 'pods', uid),
         run: path.join(this.directory, 'run', uid),
