@@ -38,8 +38,9 @@ export class OciExec {
   ): Promise<ExecuteResult> {
     const runtime = await this.#runtimeOf(containerId);
     this.#count += 1;
-    await mkdir(this.#options.pidDir, { recursive: true, mode: 0o700 });
+    // Before anything is waited for: commands that begin together must not share a file.
     const pidFile = `${this.#options.pidDir}/${process.pid}-${this.#count}`;
+    await mkdir(this.#options.pidDir, { recursive: true, mode: 0o700 });
     try {
       return await this.#run(runtime, { containerId, command, pidFile }, options);
     } finally {

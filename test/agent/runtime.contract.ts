@@ -356,6 +356,22 @@ async function executeTests(t: Test, harness: ContractHarness, sandboxId: string
     await runtime.removeContainer(id);
   });
 
+  await t.test('commands that begin together tell each their own end', async (t) => {
+    const id = await startIn(harness, sandboxId, {});
+    const codes = [0, 1, 2, 3, 4, 5];
+    const run = (exitCode: number) =>
+      runtime.execute(
+        id,
+        words({ print: [`${exitCode}`], runMs: 40 * exitCode, exitCode }),
+        limits,
+      );
+    t.same(
+      await Promise.all(codes.map(run)),
+      codes.map((exitCode) => ({ exitCode, output: `${exitCode}\n` })),
+    );
+    await runtime.removeContainer(id);
+  });
+
   await t.test('a command that takes too long is ended', async (t) => {
     const id = await startIn(harness, sandboxId, {});
     const late = { print: ['begun'], runMs: 600_000 };
