@@ -38,6 +38,11 @@ const FROM_PODS = 'endpointslice-controller.k8s.io';
 const FROM_ENDPOINTS = 'endpointslicemirroring-controller.k8s.io';
 const MAKERS: readonly string[] = [FROM_PODS, FROM_ENDPOINTS];
 
+/** Whether one of the controllers here keeps the slice; others are people's and other programs'. */
+export function isKeptByUs({ metadata }: EndpointSlice): boolean {
+  return MAKERS.includes(metadata?.labels?.[MANAGED_BY] ?? '');
+}
+
 interface SlicesView {
   readonly namespace: string;
   /** Of the Service, and so of its Endpoints. */
@@ -70,7 +75,7 @@ interface Wanted {
 export function reconcileEndpointSlices(view: SlicesView): Action[] {
   const wanted = wantedOf(view);
   const own = view.slices
-    .filter((one) => MAKERS.includes(one.metadata?.labels?.[MANAGED_BY] ?? '') && !isGoing(one))
+    .filter((one) => isKeptByUs(one) && !isGoing(one))
     .sort((a, b) => ((a.metadata?.name ?? '') < (b.metadata?.name ?? '') ? -1 : 1));
   if (wanted === undefined) return own.map(remove);
   const unused = new Set(own);

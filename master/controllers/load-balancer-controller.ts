@@ -1,7 +1,7 @@
 /** LoadBalancer services and the pool of addresses as the runner drives them; the decisions are in load-balancer.ts and allocation.ts. */
 import type { Node, Service } from '../../protocol/kinds/types.ts';
-import { keyOf } from '../informer/informer.ts';
-import type { SharedInformers } from '../informer/shared.ts';
+import { keyOf, splitKey } from '../informer/informer.ts';
+import { BY_NAMESPACE, type SharedInformers } from '../informer/shared.ts';
 import type { AddressPool } from '../load-balancer/address-pool.ts';
 import {
   type Allocation,
@@ -9,6 +9,7 @@ import {
   isBoardsLoadBalancer,
 } from '../load-balancer/allocation.ts';
 import type { Action } from './actions.ts';
+import { foreignSlices, servicesOfSlice } from './foreign-slices.ts';
 import { reconcileLoadBalancer } from './load-balancer.ts';
 import { type Controller, watchOf } from './runner.ts';
 
@@ -17,7 +18,7 @@ export function loadBalancerController(
   informers: SharedInformers,
   pool: AddressPool | undefined,
 ): Controller {
-  const { services, endpoints, nodes } = informers;
+  const { services, endpoints, endpointSlices, nodes } = informers;
   const balanced = (): string[] =>
     services
       .list()
@@ -31,13 +32,21 @@ export function loadBalancerController(
       // An address that becomes free, or is taken, may be one that another service waits for.
       watchOf(services, ({ object }) => [keyOf(object), ...(pool === undefined ? [] : balanced())]),
       watchOf(endpoints, ({ object }) => [keyOf(object)]),
+      watchOf(endpointSlices, servicesOfSlice),
       watchOf(nodes, balanced),
     ],
     reconcile(key): readonly Action[] {
       const service = services.getByKey(key);
       if (service === undefined) return [];
       const allocation = pool && memory.allocate(services.list(), nodes.list(), pool).get(key);
-      const view = { service, endpoints: endpoints.getByKey(key), nodes: nodes.list(), allocation };
+      const { namespace, name } = splitKey(key);
+      const view = {
+        service,
+        endpoints: endpoints.getByKey(key),
+        slices: foreignSlices(endpointSlices.byIndex(BY_NAMESPACE, namespace), name),
+        nodes: nodes.list(),
+        allocation,
+      };
       return memory.newOnly(service, reconcileLoadBalancer(view));
     },
   };

@@ -6,11 +6,11 @@
  * ready endpoint, because the others would refuse. A service of another loadBalancerClass is somebody else's.
  */
 import type {
+  EndpointSlice,
   Endpoints,
   LoadBalancerIngress,
   Node,
   Service,
-  ServiceSpec,
 } from '../../protocol/kinds/types.ts';
 import { RESOURCES } from '../api/client.ts';
 import { type Allocation, isBoardsLoadBalancer, wishOf } from '../load-balancer/allocation.ts';
@@ -24,6 +24,8 @@ const EXCLUDED_LABEL = 'node.kubernetes.io/exclude-from-external-load-balancers'
 interface LoadBalancerView {
   readonly service: Service;
   readonly endpoints: Endpoints | undefined;
+  /** Those that somebody else than Pier keeps. */
+  readonly slices?: readonly EndpointSlice[];
   readonly nodes: readonly Node[];
   /** Undefined: the cluster has no pool of addresses. */
   readonly allocation: Allocation | undefined;
@@ -44,8 +46,9 @@ export function reconcileLoadBalancer(view: LoadBalancerView): Action[] {
   return [...events, { type: 'updateStatus', id: RESOURCES.services, object }];
 }
 
-function wantedIngress({ service, endpoints, nodes, allocation }: LoadBalancerView) {
-  if (allocation === undefined) return ingressOf(service.spec ?? {}, endpoints, nodes);
+function wantedIngress(view: LoadBalancerView) {
+  const { allocation } = view;
+  if (allocation === undefined) return ingressOf(view);
   // Kubernetes: VIP says that traffic arrives with this very address and port.
   return allocation.type === 'address' ? [{ ip: allocation.ip, ipMode: 'VIP' }] : [];
 }
@@ -65,24 +68,25 @@ function complaints({ service, allocation }: LoadBalancerView): Action[] {
   return [{ type: 'event', regarding, eventType: 'Warning', reason: 'AllocationFailed', message }];
 }
 
-function ingressOf(
-  spec: ServiceSpec,
-  endpoints: Endpoints | undefined,
-  nodes: readonly Node[],
-): LoadBalancerIngress[] {
-  const withEndpoints = new Set(
-    (endpoints?.subsets ?? [])
-      .flatMap(({ addresses = [] }) => addresses)
-      .map(({ nodeName = '' }) => nodeName),
-  );
-  const boards = nodes
+function ingressOf(view: LoadBalancerView): LoadBalancerIngress[] {
+  const isLocal = view.service.spec?.externalTrafficPolicy === 'Local';
+  const withEndpoints = isLocal ? boardsWithEndpoints(view) : undefined;
+  const boards = view.nodes
     .filter(({ metadata }) => metadata?.labels?.[EXCLUDED_LABEL] === undefined)
-    .filter(
-      ({ metadata }) =>
-        spec.externalTrafficPolicy !== 'Local' || withEndpoints.has(metadata?.name ?? ''),
-    );
+    .filter(({ metadata }) => withEndpoints?.has(metadata?.name ?? '') ?? true);
   // Kubernetes: VIP says that traffic arrives with this very address and port.
   return boardAddresses(boards).map((ip) => ({ ip, ipMode: 'VIP' }));
+}
+
+/** Names of the boards that have a ready endpoint. */
+function boardsWithEndpoints({ endpoints, slices = [] }: LoadBalancerView): ReadonlySet<string> {
+  const ready = [
+    ...(endpoints?.subsets ?? []).flatMap(({ addresses = [] }) => addresses),
+    ...slices
+      .flatMap(({ endpoints: list = [] }) => list)
+      .filter(({ conditions }) => conditions?.ready !== false),
+  ];
+  return new Set(ready.flatMap(({ nodeName }) => nodeName ?? []));
 }
 
 /** LAN addresses of those that are Ready, in the order of their names. */

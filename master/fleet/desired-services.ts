@@ -2,14 +2,15 @@
  * What every board should know of the cluster: services with their endpoints, and where the pods of each
  * board are reached. Pure.
  *
- * Endpoints come from the Endpoints object. A pod that is being deleted is no longer there; while it still
- * answers it is added as `terminating`, so that boards let open connections to it end in peace.
+ * Endpoints come from the Endpoints object and from EndpointSlices that are not Pier's own. A pod that is being deleted is no
+ * longer there; while it still answers it is added as `terminating`, so that boards let open connections to it end in peace.
  */
 
 import { isIPv4 } from 'node:net';
 import type {
   EndpointAddress,
   EndpointPort,
+  EndpointSlice,
   Endpoints,
   ServicePort as KubeServicePort,
   Node,
@@ -32,10 +33,13 @@ import { isPodReady } from '../controllers/pods.ts';
 import type { AddressPool } from '../load-balancer/address-pool.ts';
 import { isBoardsLoadBalancer, poolAddressOf } from '../load-balancer/allocation.ts';
 import type { Digest } from './desired-pods.ts';
+import { sliceEndpoints } from './slice-endpoints.ts';
 
 export interface ServiceView {
   readonly service: Service;
   readonly endpoints: Endpoints | undefined;
+  /** Those that somebody else than Pier keeps (`foreignSlices`). */
+  readonly slices?: readonly EndpointSlice[];
   /** Pods of the service's namespace. */
   readonly pods: readonly Pod[];
   readonly digest: Digest;
@@ -46,13 +50,14 @@ export interface ServiceView {
 const DEFAULT_AFFINITY_SECONDS = 10_800;
 
 export function desiredService(view: ServiceView): DesiredService {
-  const { service, endpoints } = view;
+  const { service, endpoints, slices = [] } = view;
   const spec = service.spec ?? {};
   const proxyProtocol = service.metadata?.annotations?.[PROXY_PROTOCOL_ANNOTATION];
-  const listed = (endpoints?.subsets ?? []).flatMap((subset) => [
+  const written = (endpoints?.subsets ?? []).flatMap((subset) => [
     ...(subset.addresses ?? []).map((one) => endpointOf(one, subset.ports ?? [], true)),
     ...(subset.notReadyAddresses ?? []).map((one) => endpointOf(one, subset.ports ?? [], false)),
   ]);
+  const listed = [...written, ...sliceEndpoints(slices)];
   const content = {
     namespace: service.metadata?.namespace ?? '',
     name: service.metadata?.name ?? '',
@@ -62,9 +67,10 @@ export function desiredService(view: ServiceView): DesiredService {
       ? {}
       : { externalName: spec.externalName }),
     ports: (spec.ports ?? []).map(portOf),
-    endpoints: [...merge(listed), ...terminating(view, new Set(listed.map(({ ip }) => ip)))].sort(
-      (a, b) => (a.ip < b.ip ? -1 : 1),
-    ),
+    endpoints: inOrder([
+      ...merge(listed),
+      ...terminating(view, new Set(listed.map(({ ip }) => ip))),
+    ]),
     ...(spec.sessionAffinity === 'ClientIP'
       ? {
           sessionAffinitySeconds:
@@ -157,23 +163,33 @@ function endpointOf(
   };
 }
 
-/** An address may stand in several subsets, each with other ports. */
+/** An address may stand in several subsets: with other ports it is one endpoint, with another number of a port it is two. */
 function merge(endpoints: readonly ServiceEndpoint[]): ServiceEndpoint[] {
-  const byIp = new Map<string, ServiceEndpoint>();
+  const byIp = new Map<string, ServiceEndpoint[]>();
   for (const endpoint of endpoints) {
-    const known = byIp.get(endpoint.ip);
-    byIp.set(
-      endpoint.ip,
-      known === undefined
-        ? endpoint
-        : {
-            ...known,
-            ready: known.ready || endpoint.ready,
-            ports: { ...known.ports, ...endpoint.ports },
-          },
-    );
+    const known = byIp.get(endpoint.ip) ?? [];
+    const at = known.findIndex((one) => isSameEndpoint(one, endpoint));
+    const { [at]: one } = known;
+    if (one === undefined) known.push(endpoint);
+    else known[at] = { ...one, ports: { ...one.ports, ...endpoint.ports } };
+    byIp.set(endpoint.ip, known);
   }
-  return [...byIp.values()];
+  return [...byIp.values()].flat();
+}
+
+function isSameEndpoint(one: ServiceEndpoint, other: ServiceEndpoint): boolean {
+  return (
+    one.ready === other.ready &&
+    one.terminating === other.terminating &&
+    one.hostname === other.hostname &&
+    Object.entries(other.ports).every(([name, port]) => (one.ports[name] ?? port) === port)
+  );
+}
+
+/** The same for the same endpoints, so that the digest is, too. */
+function inOrder(endpoints: readonly ServiceEndpoint[]): ServiceEndpoint[] {
+  const key = ({ ip, ports }: ServiceEndpoint) => `${ip} ${JSON.stringify(ports)}`;
+  return [...endpoints].sort((a, b) => (key(a) < key(b) ? -1 : 1));
 }
 
 function terminating(view: ServiceView, listed: ReadonlySet<string>): ServiceEndpoint[] {

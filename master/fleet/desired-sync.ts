@@ -26,6 +26,7 @@ import { ApiError } from '../../protocol/status.ts';
 import { clusterTopics, nodeTopics } from '../../protocol/topics.ts';
 import { type ApiClient, RESOURCES } from '../api/client.ts';
 import type { Bus } from '../broker/bus.ts';
+import { foreignSlices, servicesOfSlice } from '../controllers/foreign-slices.ts';
 import { joinKey, keyOf, splitKey } from '../informer/informer.ts';
 import { BY_CLAIM, BY_NAMESPACE, BY_NODE } from '../informer/shared.ts';
 import type { Timers } from '../informer/timers.ts';
@@ -136,6 +137,9 @@ export class DesiredSync {
       }),
       informers.services.onChange(({ object }) => this.#markService(keyOf(object))),
       informers.endpoints.onChange(({ object }) => this.#markService(keyOf(object))),
+      informers.endpointSlices.onChange((change) => {
+        for (const key of servicesOfSlice(change)) this.#markService(key);
+      }),
       informers.configMaps.onChange(({ object }) => this.#configChanged('configmap', object)),
       informers.secrets.onChange(({ object }) => this.#configChanged('secret', object)),
       informers.persistentVolumeClaims.onChange(({ object }) => this.#claimChanged(keyOf(object))),
@@ -352,7 +356,9 @@ export class DesiredSync {
     }
     const endpoints = informers.endpoints.get(namespace, name);
     const pods = informers.pods.byIndex(BY_NAMESPACE, namespace);
-    this.#services.set(key, desiredService({ service, endpoints, pods, digest, addressPool }));
+    const slices = foreignSlices(informers.endpointSlices.byIndex(BY_NAMESPACE, namespace), name);
+    const view = { service, endpoints, slices, pods, digest, addressPool };
+    this.#services.set(key, desiredService(view));
   }
 
   /**

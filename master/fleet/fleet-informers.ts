@@ -1,6 +1,7 @@
 /** The kinds that decide what boards are told. All of them must have synced before anything goes out. */
 import type {
   ConfigMap,
+  EndpointSlice,
   Endpoints,
   Ingress,
   IngressClass,
@@ -18,6 +19,7 @@ export interface FleetInformers {
   readonly nodes: Informer<Node>;
   readonly services: Informer<Service>;
   readonly endpoints: Informer<Endpoints>;
+  readonly endpointSlices: Informer<EndpointSlice>;
   readonly ingresses: Informer<Ingress>;
   readonly ingressClasses: Informer<IngressClass>;
   readonly configMaps: Informer<ConfigMap>;

@@ -107,6 +107,7 @@ class FleetLink {
       nodes: informers.nodes,
       services: informers.services,
       endpoints: informers.endpoints,
+      endpointSlices: informers.endpointSlices,
       ingresses: informers.ingresses,
       ingressClasses: informers.ingressClasses,
       configMaps: new Informer<ConfigMap>({ ...own, id: RESOURCES.configMaps }),

@@ -1,6 +1,6 @@
 /**
  * EndpointSlice: up to a thousand addresses behind a Service (a hundred in those that the controller makes). Programs that look
- * for the pods of a Service read these; boards are told of Endpoints.
+ * for the pods of a Service read these; boards are told of Endpoints, and of slices that somebody else than Pier keeps.
  */
 import { isIPv4, isIPv6 } from 'node:net';
 import type {

@@ -167,6 +167,7 @@ t.test('informers that lag give no address twice, and an event is told once', as
   const informers = {
     nodes: none,
     endpoints: none,
+    endpointSlices: { byIndex: () => [] },
     services: {
       list: () => services,
       getByKey: (key: string) =>

@@ -1,7 +1,7 @@
 /** LoadBalancer services and the boards that serve them. */
 import t from 'tap';
 import { reconcileLoadBalancer } from '../../../master/controllers/load-balancer.ts';
-import type { Endpoints, Node, Service } from '../../../protocol/kinds/types.ts';
+import type { EndpointSlice, Endpoints, Node, Service } from '../../../protocol/kinds/types.ts';
 import { ofType } from './objects.ts';
 
 function board(name: string, ip: string, ready = true, labels: Record<string, string> = {}): Node {
@@ -31,9 +31,14 @@ const NODES = [
 ];
 
 t.test('the status shows the boards that listen', async (t) => {
-  const shown = (one: Service, endpoints?: Endpoints, nodes: readonly Node[] = NODES) => {
+  const shown = (
+    one: Service,
+    endpoints?: Endpoints,
+    nodes: readonly Node[] = NODES,
+    slices: readonly EndpointSlice[] = [],
+  ) => {
     const [action] = ofType(
-      reconcileLoadBalancer({ service: one, endpoints, nodes, allocation: undefined }),
+      reconcileLoadBalancer({ service: one, endpoints, slices, nodes, allocation: undefined }),
       'updateStatus',
     );
     const object: Service | undefined = action?.object;
@@ -58,6 +63,14 @@ t.test('the status shows the boards that listen', async (t) => {
   };
   t.same(shown(local, endpoints), ['192.0.2.2'], 'Local: only boards with a ready endpoint');
   t.equal(shown(local), undefined);
+  const slice: EndpointSlice = {
+    addressType: 'IPv4',
+    endpoints: [
+      { addresses: ['192.0.2.1'], nodeName: 'a' },
+      { addresses: ['192.0.2.2'], nodeName: 'b', conditions: { ready: false } },
+    ],
+  };
+  t.same(shown(local, undefined, NODES, [slice]), ['192.0.2.1'], 'or one that a person wrote');
   const going = service({});
   going.metadata = { ...going.metadata, deletionTimestamp: '2026-01-01T00:00:00Z' };
   t.equal(shown(going), undefined);

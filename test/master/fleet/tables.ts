@@ -1,5 +1,6 @@
 /** Tables of objects for the tests of the fleet link. */
 import t from 'tap';
+import { foreignSlices, servicesOfSlice } from '../../../master/controllers/foreign-slices.ts';
 import {
   type BoardTrouble,
   nextTrouble,
@@ -11,7 +12,15 @@ import { digest } from '../../../master/fleet/desired-sync.ts';
 import { labelPatch, newNode, statusPatch } from '../../../master/fleet/node-object.ts';
 import { mergePodStatus } from '../../../master/fleet/pod-status.ts';
 import { encodeMessage } from '../../../protocol/codec.ts';
-import type { Node, Pod, PodCondition, Service } from '../../../protocol/kinds/types.ts';
+import type {
+  Endpoint,
+  EndpointSlice,
+  Endpoints,
+  Node,
+  Pod,
+  PodCondition,
+  Service,
+} from '../../../protocol/kinds/types.ts';
 import { DesiredService } from '../../../protocol/messages.ts';
 import { facts, heartbeat, pod } from './fixture.ts';
 
@@ -160,6 +169,80 @@ t.test('desired state, as tables', async (t) => {
     t.same(desiredService({ ...view, service: others }).mdns, mdns);
     const other = { ...view, pods: [] };
     t.not(desiredService(other).digest, desired.digest);
+    t.end();
+  });
+
+  t.test('slices of others count, and one address may be several endpoints', (t) => {
+    const service: Service = {
+      metadata: { name: 'nas', namespace: 'default' },
+      spec: { clusterIP: '10.43.0.6', ports: [{ name: 'http', port: 80 }] },
+    };
+    const slice = (endpoints: Endpoint[], more: Partial<EndpointSlice> = {}): EndpointSlice => ({
+      metadata: { labels: { 'kubernetes.io/service-name': 'nas' } },
+      addressType: 'IPv4',
+      endpoints,
+      ports: [{ name: 'http', port: 8080 }, { name: 'every' }],
+      ...more,
+    });
+    const at = (ip: string, conditions?: Endpoint['conditions']): Endpoint => ({
+      addresses: [ip, '192.0.2.99'],
+      ...(conditions === undefined ? {} : { conditions }),
+    });
+    const slices = [
+      slice([
+        { ...at('192.0.2.1'), nodeName: 'pi4', hostname: 'big' },
+        at('192.0.2.2', { ready: false }),
+        at('192.0.2.3', { ready: false, serving: true, terminating: true }),
+        at('192.0.2.4', { ready: false, serving: false, terminating: true }),
+        at('192.0.2.5', {}),
+      ]),
+      slice([at('192.0.2.5')], { ports: [{ name: 'http', port: 8081 }] }),
+      slice([at('2001:db8::1')], { addressType: 'IPv6' }),
+      slice([at('nas.example')], { addressType: 'FQDN' }),
+    ];
+    const endpoints: Endpoints = {
+      subsets: [
+        { addresses: [{ ip: '192.0.2.5' }], ports: [{ name: 'http', port: 8080 }] },
+        { addresses: [{ ip: '192.0.2.6' }], ports: [{ name: 'http', port: 1 }] },
+        { addresses: [{ ip: '192.0.2.6' }], ports: [{ name: 'http', port: 2 }] },
+        { addresses: [{ ip: '192.0.2.6' }], ports: [{ name: 'other', port: 3 }] },
+        { notReadyAddresses: [{ ip: '192.0.2.6' }], ports: [{ name: 'http', port: 4 }] },
+      ],
+    };
+    const view = { service, endpoints, slices, pods: [], digest };
+    t.doesNotThrow(() => encodeMessage(DesiredService, desiredService(view)));
+    const said = desiredService(view).endpoints;
+    t.match(said[0], { node: 'pi4', hostname: 'big' });
+    t.strictSame(
+      said.map((one) => [one.ip.slice(-1), one.ready, one.terminating, one.ports]),
+      [
+        ['1', true, false, { http: 8080 }],
+        ['2', false, false, { http: 8080 }],
+        ['3', true, true, { http: 8080 }],
+        ['5', true, false, { http: 8080 }],
+        ['5', true, false, { http: 8081 }],
+        ['6', true, false, { http: 1, other: 3 }],
+        ['6', true, false, { http: 2 }],
+        ['6', false, false, { http: 4 }],
+      ],
+    );
+    const [first] = slices;
+    const kept = slice([at('192.0.2.7')]);
+    const ours = {
+      'kubernetes.io/service-name': 'nas',
+      'endpointslice.kubernetes.io/managed-by': 'endpointslicemirroring-controller.k8s.io',
+    };
+    const all = [...slices, { ...kept, metadata: { labels: ours } }];
+    t.same(foreignSlices(all, 'nas'), slices, 'what our own controllers keep is known already');
+    t.same(foreignSlices(all, 'other'), []);
+    const { metadata } = slice([]);
+    const named = { ...first, metadata: { ...metadata, namespace: 'default' } } as EndpointSlice;
+    t.same(servicesOfSlice({ type: 'added', object: named }), ['default/nas']);
+    const previous = { ...named, metadata: { namespace: 'default' } };
+    t.same(servicesOfSlice({ type: 'modified', object: previous, previous: named }), [
+      'default/nas',
+    ]);
+    t.same(servicesOfSlice({ type: 'deleted', object: previous }), []);
     t.end();
   });
 
