@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { Value } from 'typebox/value';
 import { BoardCredentials } from '../protocol/messages.ts';
 import { isName } from './dns/name.ts';
-import { addressAt } from './plan/pod-ip.ts';
+import { addressAt, parseCidr } from './plan/pod-ip.ts';
 import type { RuntimeName, RuntimeSettings } from './runtime/choose.ts';
 
 export interface AgentFlags {
@@ -14,6 +14,8 @@ export interface AgentFlags {
   readonly address?: string;
   readonly serviceCidr: string;
   readonly clusterDomain: string;
+  /** Ranges, with commas between them. */
+  readonly dnsClients?: string;
   readonly heartbeatSeconds: number;
   /** Names of images, with commas between them. */
   readonly pinImages?: string;
@@ -38,6 +40,8 @@ export interface AgentConfig {
   /** Where this board answers DNS; the tenth address of the service range. */
   readonly dnsIp: string;
   readonly clusterDomain: string;
+  /** Who may ask its DNS server beside the board and its pods: IPv4 ranges. */
+  readonly dnsClients: readonly string[];
   readonly heartbeatMs: number;
   /** Images that stay on the board whatever its disk says. */
   readonly pinnedImages: readonly string[];
@@ -77,6 +81,8 @@ export const LIMITS = {
     udpUnrepliedMs: 30 * SECOND,
     udpIdleMs: 2 * MINUTE,
     udpWaitingMax: 16,
+    udpWaitingMs: 1 * SECOND,
+    udpWaitingBytesMax: 4 * 1024 * 1024,
     affinityClientsMax: 10_000,
   },
   web: {
@@ -153,6 +159,11 @@ export function configOf(flags: AgentFlags): AgentConfig {
   if (!isName(flags.clusterDomain.split('.'))) {
     throw new Error(`--cluster-domain "${flags.clusterDomain}" is no domain name`);
   }
+  const dnsClients = listOf(flags.dnsClients);
+  for (const range of dnsClients) {
+    if (parseCidr(range) !== undefined) continue;
+    throw new Error(`--dns-clients "${range}" is no IPv4 range, such as 192.168.1.0/24`);
+  }
   return Object.freeze({
     dataDir: flags.data,
     runDir: flags.runDir,
@@ -162,9 +173,10 @@ export function configOf(flags: AgentFlags): AgentConfig {
     serviceCidr: flags.serviceCidr,
     dnsIp,
     clusterDomain: flags.clusterDomain.toLowerCase(),
+    dnsClients,
     heartbeatMs: flags.heartbeatSeconds * SECOND,
     allowShell: flags.allowShell === true,
-    pinnedImages: (flags.pinImages ?? '').split(',').flatMap((name) => name.trim() || []),
+    pinnedImages: listOf(flags.pinImages),
     runtime: {
       name: flags.runtime,
       criSocket: flags.criSocket,
@@ -177,6 +189,11 @@ export function configOf(flags: AgentFlags): AgentConfig {
     },
     limits: LIMITS,
   });
+}
+
+/** What stands between commas. */
+function listOf(text = ''): string[] {
+  return text.split(',').flatMap((one) => one.trim() || []);
 }
 
 /** Below it lie the persistent volumes that were made on this board: absolute, because PersistentVolumes name it. */

@@ -81,6 +81,13 @@ function program(): Command {
       ),
     )
     .addOption(
+      option(
+        '--dns-clients <ranges>',
+        "IPv4 ranges that may ask this board's DNS server beside its pods, with commas between them",
+        'DNS_CLIENTS',
+      ),
+    )
+    .addOption(
       option('--heartbeat-seconds <n>', 'how often to report CPU and memory', 'HEARTBEAT_SECONDS')
         .argParser(wholeNumber(1, 10))
         .default(5),

@@ -167,11 +167,12 @@ export class BoardTraffic {
 
   #makeDns(): ClusterDns {
     const { config, log, desired, reporter } = this.#options;
-    const { dnsIp, clusterDomain, serviceCidr, limits } = config;
+    const { dnsIp, dnsClients, clusterDomain, serviceCidr, limits } = config;
     return new ClusterDns({
       ip: dnsIp,
       domain: clusterDomain,
       serviceCidr,
+      clients: dnsClients,
       clock,
       log: log.child({ part: 'dns' }),
       limits: limits.dns,

@@ -44,7 +44,7 @@ const responder = new Responder({
   clock,
   limits: LIMITS.dns,
   resolver: new Resolver(() => zone, forwarder, Math.random),
-  mayAsk: (ip) => mayAsk({ podCidr: '10.42.0.0/24', ownAddresses: new Set() }, ip),
+  mayAsk: (ip) => mayAsk({ podCidr: '10.42.0.0/24', ranges: [], ownAddresses: new Set() }, ip),
 });
 const server = new DnsServer({
   ip: '127.0.0.1',

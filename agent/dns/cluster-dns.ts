@@ -35,6 +35,8 @@ export interface ClusterDnsOptions {
   readonly ip: string;
   readonly domain: string;
   readonly serviceCidr: string;
+  /** Ranges of clients beside pods and the board. */
+  readonly clients: readonly string[];
   readonly clock: Clock;
   readonly log: Logger;
   readonly limits: DnsLimits;
@@ -84,8 +86,13 @@ export class ClusterDns {
       clock,
       limits,
       resolver: new Resolver(() => this.#currentZone(), forwarder, random),
-      mayAsk: (client) =>
-        mayAsk({ podCidr: options.facts().podCidr, ownAddresses: this.#addresses() }, client),
+      mayAsk: (client) => {
+        const { podCidr } = options.facts();
+        return mayAsk(
+          { podCidr, ownAddresses: this.#addresses(), ranges: options.clients },
+          client,
+        );
+      },
     });
     this.#server = new DnsServer({
       ip,

@@ -175,10 +175,13 @@ export class ClusterZone {
   }
 
   #reverse(name: Name, ip: string, type: number): ZoneAnswer | undefined {
-    if (!cidrContains(this.#options.serviceCidr, ip) && !this.#isPodIp(ip)) return undefined;
     this.#pointers ??= this.#makePointers();
     const found = this.#pointers.get(ip) ?? [];
-    if (found.length === 0) return MISSING;
+    if (found.length === 0) {
+      // Others' addresses may be behind a headless service, too; but what is said of the rest is theirs to say.
+      const isOurs = cidrContains(this.#options.serviceCidr, ip) || this.#isPodIp(ip);
+      return isOurs ? MISSING : undefined;
+    }
     if (!wants(type, TYPE.PTR)) return NOTHING;
     return records(found.map((target) => record(name, TYPE.PTR, [target])));
   }
@@ -186,7 +189,10 @@ export class ClusterZone {
   #makePointers(): Map<string, Name[]> {
     const pointers = new Map<string, Name[]>();
     const add = (ip: string, name: Name) => {
-      if (isName(name)) pointers.set(ip, [...(pointers.get(ip) ?? []), name]);
+      const known = pointers.get(ip) ?? [];
+      // An endpoint with two numbers of one port is there twice.
+      if (!isName(name) || known.some((one) => nameKey(one) === nameKey(name))) return;
+      pointers.set(ip, [...known, name]);
     };
     for (const service of this.#byName.values()) {
       const own = [service.name, service.namespace, 'svc', ...this.#domain];

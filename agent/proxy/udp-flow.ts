@@ -3,6 +3,7 @@
  * datagram and is over when nothing has passed for a while.
  */
 import dgram from 'node:dgram';
+import type { ByteBudget } from './byte-budget.ts';
 import type { Backend } from './service-table.ts';
 
 export interface UdpClient {
@@ -14,13 +15,30 @@ export interface UdpFlowOptions {
   readonly client: UdpClient;
   /** The next backend to try; undefined when there is none left. */
   readonly nextBackend: (tried: ReadonlySet<Backend>) => Backend | undefined;
-  /** Datagrams kept until the backend's socket is ready or the backend has said something. */
+  /**
+   * Datagrams kept until the backend's socket is ready or the backend has said something: at most so many, none longer than so many
+   * milliseconds (a backend that does not listen is told of at once), and those of all flows together within the budget.
+   */
   readonly waitingMax: number;
+  readonly waitingMs: number;
+  readonly budget: ByteBudget;
+  /** Monotonic. */
+  readonly nowMs: () => number;
   readonly onReply: (bytes: Buffer) => void;
   readonly onOpen: (backend: Backend) => void;
   readonly onClosed: (backend: Backend) => void;
   /** No backend takes anything; the flow is over. */
   readonly onRefused: () => void;
+}
+
+/** What the kernel says of a backend that takes nothing: it may say so to whoever sends next. */
+const REFUSALS: ReadonlySet<string> = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH']);
+
+interface Waiting {
+  readonly bytes: Buffer;
+  readonly atMs: number;
+  /** Against the budget. */
+  readonly isCounted: boolean;
 }
 
 export class UdpFlow {
@@ -29,7 +47,7 @@ export class UdpFlow {
   #socket: dgram.Socket | undefined;
   #connected = false;
   /** Sent again to another backend when this one turns out not to listen. Empty once it has answered. */
-  #waiting: Buffer[] = [];
+  #waiting: Waiting[] = [];
   #closed = false;
   backend: Backend | undefined;
   /** Whether the backend has said anything. */
@@ -48,14 +66,22 @@ export class UdpFlow {
 
   send(bytes: Buffer): void {
     if (this.#closed) return;
-    if (!this.replied && this.#waiting.length < this.#options.waitingMax) this.#waiting.push(bytes);
-    if (this.#connected) this.#socket?.send(bytes, ignore);
+    this.#keep(bytes);
+    if (this.#connected) this.#forward(bytes);
+  }
+
+  /** Lets go of what nobody will send again; call it now and then. */
+  dropOld(): void {
+    const { waitingMs, nowMs } = this.#options;
+    const young = this.#waiting.findIndex(({ atMs }) => nowMs() - atMs < waitingMs);
+    this.#forget(young === -1 ? this.#waiting.length : young);
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#leave();
+    this.#forget(this.#waiting.length);
   }
 
   #next(): void {
@@ -63,6 +89,7 @@ export class UdpFlow {
     const backend = this.#options.nextBackend(this.#tried);
     if (backend === undefined) {
       this.#closed = true;
+      this.#forget(this.#waiting.length);
       this.#options.onRefused();
       return;
     }
@@ -73,18 +100,49 @@ export class UdpFlow {
     this.#socket = socket;
     socket.on('message', (bytes) => {
       this.replied = true;
-      this.#waiting = [];
+      this.#forget(this.#waiting.length);
       this.#options.onReply(bytes);
     });
     // Connected, so that the kernel tells when nobody listens there (ICMP) and lets no others in.
-    socket.on('error', () => {
-      if (this.#socket === socket && !this.#closed) this.#next();
-    });
+    socket.on('error', () => this.#refused(socket));
     socket.connect(backend.port, backend.ip, () => {
       if (this.#socket !== socket) return;
       this.#connected = true;
-      for (const bytes of this.#waiting) socket.send(bytes, ignore);
+      this.dropOld();
+      for (const { bytes } of this.#waiting) this.#forward(bytes);
+      this.#waiting = this.#waiting.filter(({ isCounted }) => isCounted);
     });
+  }
+
+  #forward(bytes: Buffer): void {
+    const socket = this.#socket;
+    socket?.send(bytes, (error) => {
+      if (error !== null && 'code' in error && REFUSALS.has(String(error.code))) {
+        this.#refused(socket);
+      }
+    });
+  }
+
+  #refused(socket: dgram.Socket): void {
+    if (this.#socket === socket && !this.#closed) this.#next();
+  }
+
+  #keep(bytes: Buffer): void {
+    if (this.replied) return;
+    const { waitingMax, budget, nowMs } = this.#options;
+    this.dropOld();
+    if (this.#waiting.length >= waitingMax) this.#forget(1);
+    const isCounted = budget.take(bytes.length);
+    // Without room it is kept only until the backend's socket is there, which takes a moment.
+    if (!isCounted && this.#connected) return;
+    this.#waiting.push({ bytes, atMs: nowMs(), isCounted });
+  }
+
+  /** Of those that wait the first ones. */
+  #forget(count: number): void {
+    for (const { bytes, isCounted } of this.#waiting.splice(0, count)) {
+      if (isCounted) this.#options.budget.give(bytes.length);
+    }
   }
 
   #leave(): void {
@@ -96,6 +154,3 @@ export class UdpFlow {
     if (backend !== undefined) this.#options.onClosed(backend);
   }
 }
-
-/** With a callback a failed send is told by it: what matters of it arrives as an error of the socket. */
-function ignore(): void {}

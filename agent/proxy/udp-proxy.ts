@@ -10,6 +10,7 @@ import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
 import { type Backoff, type BackoffLimits, growBackoff } from '../plan/backoff.ts';
 import type { Balancer } from './balancer.ts';
+import { ByteBudget } from './byte-budget.ts';
 import { listenProblem } from './listen-problem.ts';
 import {
   type Backend,
@@ -26,7 +27,10 @@ export interface UdpLimits {
   readonly udpUnrepliedMs: number;
   /** ... any other after so long without a datagram (120 s there). */
   readonly udpIdleMs: number;
+  /** Datagrams of a flow that are sent again when its backend turns out not to listen, for how long, and of all flows together. */
   readonly udpWaitingMax: number;
+  readonly udpWaitingMs: number;
+  readonly udpWaitingBytesMax: number;
   readonly listenRetry: BackoffLimits;
 }
 
@@ -59,10 +63,12 @@ export class UdpProxy {
   readonly #listeners = new Map<string, Listener>();
   /** All flows, in the order of their last use. */
   readonly #flows = new Map<UdpFlow, Held>();
+  readonly #waitingBytes: ByteBudget;
   readonly #sweep: NodeJS.Timeout;
 
   constructor(options: UdpProxyOptions) {
     this.#options = options;
+    this.#waitingBytes = new ByteBudget(options.limits.udpWaitingBytesMax);
     this.#sweep = setInterval(() => this.#endIdle(), Math.min(options.limits.udpUnrepliedMs, 5000));
     this.#sweep.unref();
   }
@@ -166,12 +172,15 @@ export class UdpProxy {
   }
 
   #begin(listener: Listener, key: string, client: dgram.RemoteInfo): UdpFlow | undefined {
-    const { balancer, limits } = this.#options;
+    const { balancer, clock, limits } = this.#options;
     const { address, port } = client;
     let refused = false;
     const flow: UdpFlow = new UdpFlow({
       client: { address, port },
       waitingMax: limits.udpWaitingMax,
+      waitingMs: limits.udpWaitingMs,
+      budget: this.#waitingBytes,
+      nowMs: () => clock.monotonicMs(),
       nextBackend: (tried: ReadonlySet<Backend>) => balancer.choose(listener.spec, tried, address),
       onReply: (bytes) => {
         this.#touch(flow, { listener, key });
@@ -218,6 +227,7 @@ export class UdpProxy {
     for (const flow of this.#flows.keys()) {
       const idleMs = nowMs - flow.lastMs;
       if (idleMs >= (flow.replied ? limits.udpIdleMs : limits.udpUnrepliedMs)) this.#end(flow);
+      else flow.dropOld();
     }
   }
 

@@ -5,8 +5,6 @@ import './proxy/udp.ts';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import net from 'node:net';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { Balancer } from '../../agent/proxy/balancer.ts';
@@ -25,6 +23,7 @@ import {
 import { systemClock } from '../../protocol/clock.ts';
 import type { DesiredService } from '../../protocol/messages.ts';
 import { freePort } from '../support/free-port.ts';
+import { liveBufferBytes } from '../support/live-buffers.ts';
 import { tcpBackend } from '../support/tcp-backend.ts';
 import { endpoint, service } from './proxy/desired.ts';
 
@@ -82,6 +81,8 @@ async function running(
       udpUnrepliedMs: 60_000,
       udpIdleMs: 60_000,
       udpWaitingMax: 4,
+      udpWaitingMs: 1000,
+      udpWaitingBytesMax: 100_000,
       affinityClientsMax: 100,
       ...limits,
     },
@@ -217,13 +218,6 @@ t.test('a reset is passed on as a reset, in both directions', async (t) => {
   await until('client was reset', () => codes.includes('client ECONNRESET'));
   await until('forgotten', () => proxy.connections === 0);
 });
-
-/** What is held, not what waits for the collector: how long that takes differs between releases of Node. */
-function liveBufferBytes(): number {
-  setFlagsFromString('--expose-gc');
-  runInNewContext('gc')();
-  return process.memoryUsage().arrayBuffers;
-}
 
 t.test('bytes are the same after a slow reader, and memory is bounded meanwhile', async (t) => {
   const data = randomBytes(48 * 1024 * 1024);

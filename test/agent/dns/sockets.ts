@@ -104,13 +104,14 @@ interface Options {
   readonly mayAsk?: (ip: string) => boolean;
   readonly tcpIdleMs?: number;
   readonly endpoints?: number;
+  readonly attemptMs?: number;
 }
 
 async function running(t: Test, options: Options = {}) {
   const port = await freePort();
   const upstream = new Upstream({
     servers: async () => options.servers ?? [],
-    limits: { attemptMs: 2000, totalMs: 8000, rounds: 2 },
+    limits: { attemptMs: options.attemptMs ?? 2000, totalMs: 8000, rounds: 2 },
     randomId: () => Math.floor(Math.random() * 65_536),
   });
   const forwarder = new Forwarder({
@@ -274,7 +275,11 @@ t.test('clients that are neither pods nor the board are refused', async (t) => {
   await until('listening', () => server.listening);
   const refused = await udp(port, query('web.default.svc.cluster.local'));
   t.match(refused, { id: 7, rcode: RCODE.Refused, answers: [] });
-  const rules = { podCidr: '10.42.3.0/24', ownAddresses: new Set(['192.0.2.1', '10.43.0.10']) };
+  const rules = {
+    podCidr: '10.42.3.0/24',
+    ownAddresses: new Set(['192.0.2.1', '10.43.0.10']),
+    ranges: [],
+  };
   const may = (ip: string) => mayAsk(rules, ip);
   t.same(
     ['127.0.0.1', '::1', '10.43.0.10', '192.0.2.1', '10.42.3.9', '::ffff:10.42.3.9'].map(may),
@@ -285,6 +290,9 @@ t.test('clients that are neither pods nor the board are refused', async (t) => {
     Array(5).fill(false),
   );
   t.notOk(mayAsk({ ...rules, podCidr: '' }, '10.42.3.9'), 'a board without a range has no pods');
+  const open = { ...rules, ranges: ['198.51.100.0/24', '192.0.2.0/28'] };
+  t.ok(mayAsk(open, '::ffff:192.0.2.2'), 'whoever a person lets in');
+  t.notOk(mayAsk(open, '192.0.2.16'));
 });
 
 t.test('names of the cluster over UDP and TCP, and their changes at once', async (t) => {
@@ -425,6 +433,26 @@ t.test('a resolver that lies, knows no EDNS0 or is dead is got round', async (t)
     randomId: () => 1,
   });
   await t.rejects(nobody.exchange(question), /the board has no resolver to ask/);
+});
+
+t.test('a resolver that asks us again is asked a few times, not for ever', async (t) => {
+  const back = dgram.createSocket('udp4');
+  t.teardown(() => back.close());
+  let ours = 0;
+  const edns = { udpSize: 1232, version: 0, dnssecOk: true };
+  const loop = await fakeResolver(t, (asked) => {
+    const again = { ...asked, id: asked.id ^ 1 };
+    for (const one of [again, { ...again, edns }, { ...again, checkingDisabled: true }]) {
+      back.send(buildMessage(one), ours, LOOPBACK);
+    }
+    return undefined;
+  });
+  const { port, server } = await running(t, { servers: [loop.server], attemptMs: 100 });
+  ours = port;
+  await until('listening', () => server.listening);
+  t.match(await udp(port, query('loop.example.com')), { rcode: RCODE.ServFail });
+  // Four ways to ask (DO, CD), two rounds each; then nobody asks any more.
+  t.ok(loop.names.length <= 16, `${loop.names.length} questions`);
 });
 
 t.test('an address that is taken is told once, and had when it is free', async (t) => {

@@ -43,6 +43,15 @@ const SERVICES = [
       endpoint('10.42.1.8', { terminating: true }),
     ],
   }),
+  service('nas', {
+    clusterIp: 'None',
+    endpoints: [
+      endpoint('192.0.2.77', { hostname: 'big' }),
+      endpoint('192.0.2.77', { hostname: 'big', ports: { sql: 2 } }),
+      endpoint('192.0.2.78', { hostname: 'big' }),
+      endpoint('192.0.2.78', { hostname: 'small', ports: { sql: 1 } }),
+    ],
+  }),
   service('empty', { clusterIp: 'None', endpoints: [endpoint('10.42.9.9', { ready: false })] }),
   service('out', { type: 'ExternalName', clusterIp: '', externalName: 'www.example.com' }),
 ];
@@ -117,6 +126,12 @@ const TABLE: readonly (readonly [string, keyof typeof TYPE, string | string[]])[
   ['7.1.42.10.in-addr.arpa', 'PTR', 'missing'],
   ['9.9.43.10.in-addr.arpa', 'PTR', 'missing'],
   ['1.2.0.192.in-addr.arpa', 'PTR', 'forward'],
+  ['77.2.0.192.in-addr.arpa', 'PTR', [`big.nas.${SVC}.`]],
+  ['78.2.0.192.in-addr.arpa', 'PTR', [`big.nas.${SVC}.`, `small.nas.${SVC}.`]],
+  [`nas.${SVC}`, 'A', ['192.0.2.77', '192.0.2.78']],
+  [`big.nas.${SVC}`, 'A', ['192.0.2.77', '192.0.2.78']],
+  [`BIG.nas.${SVC}`, 'A', ['192.0.2.77', '192.0.2.78']],
+  [`nas.${SVC}`, 'SRV', []],
   ['1.1.43.10.in-addr.arpa', 'A', []],
   ['300.1.43.10.in-addr.arpa', 'PTR', 'forward'],
   ['10-42-1-77.default.pod.cluster.local', 'A', ['10.42.1.77']],

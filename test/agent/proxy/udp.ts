@@ -7,6 +7,7 @@ import { Balancer } from '../../../agent/proxy/balancer.ts';
 import type { Backend, ListenerSpec, ServiceProblem } from '../../../agent/proxy/service-table.ts';
 import { type UdpLimits, UdpProxy } from '../../../agent/proxy/udp-proxy.ts';
 import { systemClock } from '../../../protocol/clock.ts';
+import { liveBufferBytes } from '../../support/live-buffers.ts';
 
 const LOOPBACK = '127.0.0.1';
 
@@ -33,17 +34,21 @@ async function socketAt(t: Test, port = 0): Promise<dgram.Socket> {
 interface Peer extends Backend {
   /** Ports of our side that sent something. */
   readonly from: Set<number>;
+  readonly heard: string[];
+  readonly socket: dgram.Socket;
 }
 
 /** Answers "NAME: text" to each datagram, unless it is silent. */
 async function backend(t: Test, name: string, silent = false): Promise<Peer> {
   const socket = await socketAt(t);
   const from = new Set<number>();
+  const heard: string[] = [];
   socket.on('message', (bytes, { port, address }) => {
     from.add(port);
+    heard.push(bytes.length > 100 ? `${bytes.length} octets` : String(bytes));
     if (!silent) socket.send(`${name}: ${bytes}`, port, address);
   });
-  return { ip: LOOPBACK, port: socket.address().port, from };
+  return { ip: LOOPBACK, port: socket.address().port, from, heard, socket };
 }
 
 async function freePort(): Promise<number> {
@@ -69,6 +74,8 @@ async function running(t: Test, backends: readonly Backend[], more: Partial<UdpL
       udpUnrepliedMs: 20,
       udpIdleMs: 100,
       udpWaitingMax: 4,
+      udpWaitingMs: 1000,
+      udpWaitingBytesMax: 1_000_000,
       listenRetry: { firstMs: 20, maxMs: 20 },
       ...more,
     },
@@ -173,6 +180,55 @@ t.test(
     t.equal(chatty.from.size, 7);
   },
 );
+
+t.test('UDP: the largest datagrams pass whole, both ways', async (t) => {
+  const a = await backend(t, 'a');
+  const { proxy, port } = await running(t, [a]);
+  await until('listening', () => proxy.settled);
+  // What IPv4 has room for, less the "a: " of the answer.
+  const large = 'x'.repeat(65_507 - 3);
+  t.equal(await ask(await socketAt(t), port, large), `a: ${large}`);
+});
+
+t.test(
+  'UDP: one that dies later gets over what was just sent, and nothing old twice',
+  async (t) => {
+    const peers = await Promise.all(['a', 'b'].map((name) => backend(t, name, true)));
+    const { proxy, port, clock } = await running(t, peers, { udpUnrepliedMs: 60_000 });
+    await until('listening', () => proxy.settled);
+    const client = await socketAt(t);
+    for (const [index, word] of ['one', 'two', 'three'].entries()) {
+      client.send(word, port, LOOPBACK);
+      await until(word, () => peers.some(({ heard }) => heard.length > index));
+    }
+    const [old, other] = peers.sort((a, b) => b.heard.length - a.heard.length);
+    t.same([old?.heard.length, other?.heard.length], [3, 0], 'one flow');
+    old?.socket.close();
+    clock.nowMs = 1000;
+    client.send('four', port, LOOPBACK);
+    await until('the other one has it', () => (other?.heard.length ?? 0) > 0);
+    t.same(other?.heard, ['four']);
+  },
+);
+
+t.test('UDP: what waits for an answer is bounded over all flows', async (t) => {
+  const silent = await backend(t, 'silent', true);
+  const { proxy, port } = await running(t, [silent], { udpFlowsMax: 100 });
+  await until('listening', () => proxy.settled);
+  const large = Buffer.alloc(60_000);
+  const before = liveBufferBytes();
+  for (let flow = 0; flow < 100; flow++) {
+    const client = await socketAt(t);
+    for (let count = 0; count < 4; count++) {
+      const had = silent.heard.length;
+      await new Promise((resolve) => client.send(large, port, LOOPBACK, resolve));
+      await until('it is there', () => silent.heard.length > had);
+    }
+  }
+  t.equal(proxy.flows, 100);
+  const grown = liveBufferBytes() - before;
+  t.ok(grown < 6_000_000, `of 24 MB ${grown} bytes are kept`);
+});
 
 t.test('UDP: clients outside of the source ranges are not heard', async (t) => {
   const a = await backend(t, 'a');
