@@ -1,8 +1,9 @@
 /**
  * Ports 80 and 443 of the board in the table of what is listened for, while there is an Ingress to serve. Pure.
  *
- * On each address for itself, because services have port 80 of theirs. A service or a host port that has the port of the
- * board keeps it, and the Ingresses are told. With 443 only while an Ingress has a TLS Secret.
+ * On each address for itself, because services have port 80 of theirs: of their cluster IPs, and of addresses of the pool and
+ * external ones that the board has just now. A service or a host port that has the port on the board's own address keeps it, and
+ * the Ingresses are told. With 443 only while an Ingress has a TLS Secret.
  */
 import type { DesiredIngress } from '../../protocol/ingress.ts';
 import { holderOf } from '../proxy/host-ports.ts';
@@ -34,7 +35,7 @@ export function withIngresses(
       : []),
   ];
   for (const { port, web } of wanted) {
-    const holder = holderOf(listeners, board.addresses, port)?.service;
+    const holder = holderOf(listeners, [board.address], port)?.service;
     if (holder !== undefined) {
       const who = `${kindOf(holder).toLowerCase()} ${holder.namespace}/${holder.name}`;
       const message = `port ${port} of this board is held by ${who}: give it another port, or ${LEAVE_OUT}`;
@@ -48,6 +49,7 @@ export function withIngresses(
       continue;
     }
     for (const ip of board.addresses) {
+      if (listeners.has(`${ip}:${port}`)) continue;
       const spec = { ip, port, service: EVERY_INGRESS, backends: [], web };
       listeners.set(`${ip}:${port}`, { ...spec, affinity: undefined, sourceRanges: undefined });
     }

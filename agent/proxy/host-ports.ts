@@ -65,11 +65,29 @@ export function withHostPorts(
     const into = port.protocol === 'UDP' ? udpListeners : listeners;
     // Each address for itself: a program that has the port on one of them is in the way there alone.
     const ips = port.hostIp === undefined ? board.addresses : [port.hostIp];
-    const holder = holderOf(into, ips, port.hostPort);
+    const isOthers = (ip: string) =>
+      port.hostIp === undefined && isOfService(into, `${ip}:${port.hostPort}`, board.address);
+    const own = ips.filter((ip) => !isOthers(ip));
+    const holder = holderOf(into, own, port.hostPort);
     if (holder !== undefined) problems.push(conflict(port, holder));
-    else for (const ip of ips) into.set(`${ip}:${port.hostPort}`, listener(port, ip));
+    else for (const ip of own) into.set(`${ip}:${port.hostPort}`, listener(port, ip));
   }
   return { listeners, udpListeners, problems };
+}
+
+/** Whether a service has it there alone: on its address of the pool, or an external one, that this board has just now. */
+function isOfService(
+  listeners: ReadonlyMap<string, ListenerSpec>,
+  key: string,
+  boardAddress: string,
+): boolean {
+  const { ip, service } = listeners.get(key) ?? {};
+  return (
+    ip !== undefined &&
+    ip !== boardAddress &&
+    service !== undefined &&
+    kindOf(service) === 'Service'
+  );
 }
 
 function listener(port: HostPort, ip: string): ListenerSpec {

@@ -315,6 +315,10 @@ t.test(
       stored,
       /spec\.rules\[0\]\.http\.paths\[0\]\.backend\.resource: stored, but/,
     );
+    await api.call('DELETE', `${ingresses}/x`);
+    const { spec } = rules({ path: '/', pathType: 'Prefix', backend });
+    const nameless = { spec: { ...spec, tls: [{ hosts: ['a.example'] }] } };
+    await accepted(ingresses, nameless, /spec\.tls\[0\]\.secretName: without it there is no/);
     await refused(`${NETWORKING}/ingressclasses`, { spec: { controller: 'x' } }, /domain-prefixed/);
     await accepted(`${NETWORKING}/ingressclasses`, { spec: { controller: 'a.io/b/c' } }, undefined);
 

@@ -63,6 +63,11 @@ export const INGRESS: KindModule<Ingress> = {
         resourceWarnings(`spec.rules[${rule}].http.paths[${path}].backend`, backend),
       ),
     ),
+    ...(spec?.tls ?? []).flatMap(({ secretName = '' }, index) =>
+      secretName === ''
+        ? [`spec.tls[${index}].secretName: without it there is no certificate, so no HTTPS`]
+        : [],
+    ),
   ],
   columns: [
     NAME,

@@ -13,8 +13,11 @@ import { Chance } from '../../sim/cluster/chance.ts';
 import { portOf } from '../../support/tcp-backend.ts';
 import { everything, LOOPBACK, place, web } from './place.ts';
 
-/** Inputs that once did harm. 1533, 2406: a WebSocket behind a request that waits for its answer ended the agent. */
-export const KEPT_SEEDS: readonly number[] = [1533, 2406];
+/**
+ * Inputs that once did harm. 1533, 2406: a WebSocket behind a request that waits for its answer ended the agent. 430536073, 430723923: a
+ * broken beginning of HTTP/2 behind another request came to a backend.
+ */
+export const KEPT_SEEDS: readonly number[] = [1533, 2406, 430_536_073, 430_723_923];
 
 const AT_ONCE = 32;
 

@@ -312,6 +312,12 @@ t.test('a request that two parsers might read in two ways is refused', async (t)
     ['GET\r\n\r\n', 400],
     [`GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`, 431],
     ['CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n', 405],
+    // The beginning of HTTP/2, and what hostile clients make of it: without a version Node takes it for a request of HTTP/0.9.
+    ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
+    ['PRI * HTTP/2.0\r\nHost: a\r\n\r\nSM\r\n\r\n', 400],
+    ['PRI / HTTP/1.1\r\nHost: a\r\n\r\n', 400],
+    ['PRI *5TP/2.0\r\n\r\nSM\r\n\r\n', 400],
+    ['PRI //TP/2.0\r\n\r\nSM\r\n\r\n', 501],
   ];
   for (const [bytes, status] of cases) {
     const text = await raw(board.port, bytes);

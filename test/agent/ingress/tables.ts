@@ -312,6 +312,25 @@ t.test('ports 80 and 443 are open while there is something to serve', async (t) 
   ]);
 });
 
+t.test('a service with an address of its own takes only that one from Ingresses', async (t) => {
+  const addresses = ['127.0.0.1', '192.0.2.1', '192.0.2.240'];
+  const board = { ...BOARD, addresses };
+  const pool = { sourceRanges: [], address: '192.0.2.240' };
+  for (const more of [{ loadBalancer: pool }, { externalIps: ['192.0.2.240'] }]) {
+    const table = serviceTable([service('web', more)], board);
+    const { listeners, problems } = withIngresses(table, [ingress()], board);
+    t.same(problems, []);
+    t.equal(listeners.get('192.0.2.240:80')?.service.name, 'web');
+    t.same(
+      ['127.0.0.1', '192.0.2.1'].map((ip) => listeners.get(`${ip}:80`)?.web),
+      ['http', 'http'],
+    );
+  }
+  const other = serviceTable([service('web')], board);
+  const served = withIngresses(other, [ingress()], board).listeners.get('192.0.2.240:80');
+  t.equal(served?.web, 'http', 'where no service has the port, Ingresses are served there too');
+});
+
 t.test('what befalls a port is told of every Ingress, once', async (t) => {
   const told = new PortProblems();
   const service = { namespace: '', name: '', isIngress: true } as const;

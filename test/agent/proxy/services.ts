@@ -135,6 +135,14 @@ t.test('a host port that is taken is told to its pod, and by whom', async (t) =>
   const balanced = service({ loadBalancer: { sourceRanges: [] } });
   t.equal(words([balanced], [{ ...one, hostPort: 80 }]).length, 1);
   t.same(words([balanced], [{ ...one, hostPort: 80, hostIp: '127.0.0.1' }]), []);
+  const board = { ...BOARD, addresses: [...BOARD.addresses, '192.0.2.240'] };
+  const pool = service({ loadBalancer: { sourceRanges: [], address: '192.0.2.240' } });
+  const beside = (hostIp?: string) =>
+    withHostPorts(serviceTable([pool], board), [{ ...one, hostPort: 80, hostIp }], board);
+  t.same(beside().problems, [], 'a service with an address of its own takes only that one');
+  t.equal(beside().listeners.get('192.0.2.240:80')?.service.podUid, undefined);
+  t.equal(beside().listeners.get('192.0.2.1:80')?.service.podUid, 'uid-web');
+  t.equal(beside('192.0.2.240').problems.length, 1, 'unless the pod asks for that very one');
 });
 
 t.test('endpoints of the same board come first when the service asks for it', async (t) => {
