@@ -232,6 +232,8 @@ class RunningAgent {
       pods.reportAll();
       remover.look();
       health.beat();
+      // A link that broke may have done so because the board has another address now.
+      void this.#checkNetwork(publishFacts);
     };
     const check = setInterval(() => void this.#checkNetwork(publishFacts), limits.networkCheckMs);
     health.start();

@@ -1,7 +1,8 @@
 /**
- * HTTP Ingress on two real boards: who serves, TLS and its renewal, who does not get the Secret, a port that is taken, names under .local
- * as another machine on the LAN finds them, and a board that reboots without its master. Real master and agents, real network, real curl; the backends are programs on the boards and no pods, so
- * no container engine is needed. Needs root.
+ * HTTP Ingress and services on two real boards: who serves, TLS and its renewal, who does not get the Secret, a port that is taken, names
+ * under .local as another machine on the LAN finds them, services of every kind (services.ts), and a board that reboots without its master.
+ * Real master and agents, real network, real curl; the backends are programs on the boards and no pods, so no container engine is
+ * needed. Needs root.
  */
 import { execFile } from 'node:child_process';
 import { readdir, readFile, stat } from 'node:fs/promises';
@@ -22,6 +23,7 @@ import { BoardKubectl } from '../support/board-kubectl.ts';
 import { findKubectl, runCommand } from '../support/kubectl.ts';
 import { askLan, holdName } from '../support/lan-resolver.ts';
 import { labMissing } from '../support/needs.ts';
+import { asksAsAllowed, SERVICE_CLAIMS } from './services.ts';
 
 const kubectl = findKubectl('current');
 const skip = labMissing('python3') || ('missing' in kubectl ? kubectl.missing : false);
@@ -133,6 +135,10 @@ t.test('boards serve Ingresses', { skip, timeout: 600_000 }, async (t) => {
     await client.ok('delete', 'ingress', 'taken');
   });
 
+  for (const [what, prove] of SERVICE_CLAIMS) {
+    await t.test(what, (t) => prove(t, { lab, kubectl: client, machine }));
+  }
+
   await t.test('a renewed certificate is served without a restart', async () => {
     await client.apply(await tlsSecret(lab, 'second'));
     for (const board of lab.boards) {
@@ -210,7 +216,7 @@ t.test('boards serve Ingresses', { skip, timeout: 600_000 }, async (t) => {
     await lab.powerOff(2);
     await lab.board(2).powerOn();
     startBackend(lab.board(2));
-    await lab.startAgent(2);
+    await lab.startAgent(2, ['--dns-clients', `192.0.2.0/24, ${machine.address}/32`]);
     for (const scheme of ['http', 'https'] as const) {
       await lab.until(`board2 serves by ${scheme}`, async () => {
         const text = await page(lab, lab.board(2), scheme, 'second');
@@ -218,6 +224,7 @@ t.test('boards serve Ingresses', { skip, timeout: 600_000 }, async (t) => {
       });
     }
     await untilLeadsTo('shop.local', [lab.board(2)]);
+    await asksAsAllowed({ lab, machine });
   });
 });
 
