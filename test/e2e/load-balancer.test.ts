@@ -12,13 +12,14 @@ import { BoardKubectl } from '../support/board-kubectl.ts';
 import { spreadDeployment } from '../support/demo-manifests.ts';
 import { findKubectl, runCommand } from '../support/kubectl.ts';
 import { labMissing } from '../support/needs.ts';
+import { holders, POOL_CLAIMS, untilLeadsTo } from './pool-services.ts';
 
 const BOARDS = [1, 2, 3];
 /** Far more than the 3 s that docs/NETWORK.md promises: this machine may be busy. */
 const TAKEOVER_MS_MAX = 20_000;
 
 const kubectl = findKubectl('current');
-const skip = labMissing() || ('missing' in kubectl ? kubectl.missing : false);
+const skip = labMissing('python3') || ('missing' in kubectl ? kubectl.missing : false);
 
 t.setTimeout(240_000);
 
@@ -28,10 +29,10 @@ t.test('an address of the pool moves with the boards', { skip, timeout: 240_000 
   t.teardown(() => lab.close());
   const network = lab.board(1).address.replace(/\.\d+$/, '');
   const ip = `${network}.240`;
-  await lab.startMaster(['--load-balancer-pool', `${ip}-${network}.241`]);
+  await lab.startMaster(['--load-balancer-pool', `${ip}-${network}.243`]);
   for (const index of BOARDS) await lab.startAgent(index);
-  const { netns } = await lab.plugInClient();
-  const client = new LanClient(netns);
+  const machine = await lab.plugInClient();
+  const client = new LanClient(machine.netns);
   const admin = new BoardKubectl(lab.board(1), kubectl);
   const taken = `${network}.241`;
   await client.run('ip', 'address', 'add', `${taken}/32`, 'dev', 'eth0');
@@ -56,6 +57,11 @@ t.test('an address of the pool moves with the boards', { skip, timeout: 240_000 
     const having = await holders(lab, ip);
     return (having.length === 1 && having[0] === first) || `${first}, ${having.join(' ')}`;
   });
+  await untilLeadsTo({ lab, machine }, 'web.local', [ip]);
+  const ips = [`${network}.242`, `${network}.243`] as const;
+  for (const [what, prove] of POOL_CLAIMS) {
+    await t.test(what, (t) => prove(t, { lab, admin, machine, ips }));
+  }
   // Services go to the card within two seconds: without it a board that reboots alone knows no address.
   for (const index of BOARDS) await untilOnCard(lab, index, ip);
   await lab.end(1, 'master', 'SIGKILL');
@@ -63,6 +69,7 @@ t.test('an address of the pool moves with the boards', { skip, timeout: 240_000 
     await lab.cable(first, false);
     await lab.powerOff(first);
     const second = await takenOver(t, lab, client, { ip, from: first });
+    await untilLeadsTo({ lab, machine }, 'web.local', [ip]);
     await t.test('the agent of the next one is stopped', async (t) => {
       await lab.end(second, 'agent', 'SIGTERM');
       t.notOk((await holders(lab, ip)).includes(second), 'it has let go');
@@ -140,7 +147,12 @@ async function untilUp(lab: Lab, admin: BoardKubectl, taken: string): Promise<vo
       true;
     return nodes.filter(isReady).length === BOARDS.length || JSON.stringify(nodes.length);
   });
-  await admin.apply(spreadDeployment('web', BOARDS.length), balanced('web', ''));
+  const annotations = { 'pier.local/mdns': 'web.local' };
+  const web = balanced('web', '');
+  await admin.apply(spreadDeployment('web', BOARDS.length), {
+    ...web,
+    metadata: { ...web.metadata, annotations },
+  });
   await admin.apply(balanced('taken', taken));
   await lab.until('the pods are ready', async () => {
     const pods = await admin.list<Pod>('pods', '-l', 'app=web');
@@ -238,16 +250,6 @@ async function macOf(lab: Lab, index: number): Promise<string> {
 
 function macIn(words: string): string {
   return /link\/ether (\S+)/.exec(words)?.[1] ?? '';
-}
-
-/** Boards that run and have the address. */
-async function holders(lab: Lab, ip: string): Promise<number[]> {
-  const having: number[] = [];
-  for (const index of BOARDS.filter((one) => lab.board(one).running)) {
-    const words = await lab.board(index).exec('ip', ['-4', 'address', 'show', 'dev', 'eth0']);
-    if (words.includes(` ${ip}/32 `)) having.push(index);
-  }
-  return having;
 }
 
 async function runsAgent(lab: Lab, index: number): Promise<boolean> {

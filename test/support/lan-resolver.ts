@@ -58,6 +58,16 @@ if mode == 'hold':
         flags, questions, _ = read(data)
         if not flags & 0x8000 and any(asked == name for asked, *_ in questions):
             link.sendto(answer, (GROUP, PORT))
+if mode == 'goodbye':
+    print('ready', flush=True)
+    link.settimeout(60)
+    while True:
+        data, _ = link.recvfrom(9000)
+        flags, _, records = read(data)
+        gone = [socket.inet_ntoa(value) for owner, kind, _, ttl, value in records if owner == name and kind == 1 and ttl == 0]
+        if flags & 0x8000 and gone:
+            print(json.dumps(gone))
+            sys.exit()
 link.sendto(struct.pack('>6H', 7, 0, 1, 0, 0, 0) + written(name) + struct.pack('>HH', int(more), 1), (GROUP, PORT))
 found, end = [], time.monotonic() + 1
 while time.monotonic() < end:
@@ -108,13 +118,38 @@ export async function askLan(
 
 /** Answers for the name with the machine's own address until it is killed. Resolves when it does. */
 export async function holdName(machine: LanMachine, name: string): Promise<ChildProcess> {
-  const command = ['python3', '-c', PROGRAM, 'hold', machine.address, name, '0'];
+  return start(machine, 'hold', name);
+}
+
+/** Resolves when it listens; `heard` with the addresses that the LAN is told to forget for the name, or fails after a minute. */
+export async function hearGoodbye(
+  machine: LanMachine,
+  name: string,
+): Promise<{ readonly heard: Promise<string[]> }> {
+  const child = await start(machine, 'goodbye', name);
+  let words = '';
+  child.stdout?.on('data', (chunk: Buffer) => {
+    words += chunk.toString();
+  });
+  const heard = new Promise<string[]>((resolve, reject) => {
+    child.once('close', () => {
+      if (words === '') reject(new Error(`nobody said good-bye for ${name}`));
+      else resolve(JSON.parse(words));
+    });
+  });
+  // Whoever waits for it is told; who does not any more need not be.
+  heard.catch(() => undefined);
+  return { heard };
+}
+
+async function start(machine: LanMachine, mode: string, name: string): Promise<ChildProcess> {
+  const command = ['python3', '-c', PROGRAM, mode, machine.address, name, '0'];
   const child = spawn('nsenter', [...enter(machine), ...command], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   await new Promise((resolve, reject) => {
     child.stdout.once('data', resolve);
-    child.once('exit', () => reject(new Error('the name could not be held')));
+    child.once('exit', () => reject(new Error(`${name}: ${mode} failed`)));
   });
   return child;
 }
