@@ -11,6 +11,7 @@ import type {
   PersistentVolume,
   Pod,
   PodSpec,
+  Service,
   StatefulSet,
 } from '../../protocol/kinds/types.ts';
 import { Lab } from '../lab/lab.ts';
@@ -73,9 +74,19 @@ async function probes(t: Test, place: Place): Promise<void> {
     livenessProbe: { ...PROBE, exec: { command: ['sh', '-c', '! test -e /tmp/dead'] } },
     readinessProbe: { ...PROBE, httpGet: { path: '/good', port: 'web' } },
   };
+  const eager: Service = {
+    ...nodePortService('eager', 'probed', 30_091),
+    spec: {
+      type: 'NodePort',
+      selector: { app: 'probed' },
+      publishNotReadyAddresses: true,
+      ports: [{ port: 80, targetPort: 'web', nodePort: 30_091 }],
+    },
+  };
   const said = await kubectl.apply(
     demoPod('probed', { containers: [main] }),
     nodePortService('probed', 'probed', 30_090),
+    eager,
   );
   t.notMatch(said, /Warning/, 'nothing of it is unsupported');
   await untilPod(place, 'probed', 'started, not ready', (pod) => {
@@ -83,6 +94,16 @@ async function probes(t: Test, place: Place): Promise<void> {
     return status?.started === true && !status.ready;
   });
   t.same(await addresses(kubectl), { ready: 0, notReady: 1 });
+  const { address } = lab.board(1);
+  await lab.until('a service that asks for pods that are not ready leads to it', async () => {
+    const page = await curl(lab, `http://${address}:30091/`);
+    return page.startsWith('Hello from') || page;
+  });
+  t.match(
+    await curl(lab, `http://${address}:30090/`),
+    /connect to server|refused/,
+    'no other does',
+  );
   await shell(lab, 'probed', 'echo yes >/www/good');
   await untilPod(place, 'probed', 'ready', isReady);
   await lab.until('it has endpoints', async () => (await addresses(kubectl)).ready === 1);
@@ -113,7 +134,7 @@ async function probes(t: Test, place: Place): Promise<void> {
   await shell(lab, 'probed', 'echo yes >/www/good');
   await untilPod(place, 'probed', 'ready', isReady);
   t.equal(restarts(await kubectl.get<Pod>('pod', 'probed')), 1, 'once');
-  await kubectl.ok('delete', 'pod', 'probed');
+  await kubectl.ok('delete', 'pod/probed', 'service/eager');
 }
 
 async function ends(t: Test, { lab, kubectl }: Place): Promise<void> {
