@@ -16,6 +16,7 @@ import { nodePortService, spreadDeployment } from '../support/demo-manifests.ts'
 import { findKubectl, runCommand } from '../support/kubectl.ts';
 import { labMissing } from '../support/needs.ts';
 import { rebalanced } from './fleet-rebalance.ts';
+import { updated } from './fleet-rolling.ts';
 
 const HOME = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const MASTER = '/var/lib/pier/master';
@@ -50,6 +51,7 @@ t.test('three boards and what befalls them', { skip, timeout: 600_000 }, async (
 
 const STORY: ReadonlyArray<readonly [string, (t: Test, place: Place) => Promise<void>]> = [
   ['pods spread when asked, and every board serves all of them', serves],
+  ['pods are replaced under load, and no request is lost', updated],
   ['nobody anonymous gets in, and a board only to what is its own', intruders],
   ['an agent is killed: its pods come back elsewhere, and go when it returns', agentKilled],
   [
