@@ -39,6 +39,7 @@ const forwarder = new Forwarder({
   limits: LIMITS.dns.forwarder,
   exchange: () => Promise.reject(new Error('this server has nobody to ask')),
   after: () => () => {},
+  onDown: (reason) => process.stderr.write(`${reason}\n`),
 });
 const responder = new Responder({
   clock,

@@ -81,6 +81,7 @@ export class ClusterDns {
         const timer = setTimeout(callback, delayMs);
         return () => clearTimeout(timer);
       },
+      onDown: (reason) => log.warn({ reason }, 'names outside of the cluster are not found'),
     });
     this.#responder = new Responder({
       clock,

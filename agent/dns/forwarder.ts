@@ -40,6 +40,8 @@ export interface ForwarderOptions {
   readonly exchange: Exchange;
   /** Calls back after so many milliseconds; returns what calls it off. */
   readonly after: (delayMs: number, callback: () => void) => () => void;
+  /** No resolver answers any more; called once while it is so. */
+  readonly onDown: (reason: string) => void;
 }
 
 const FAILED: Answer = { ...EMPTY, rcode: RCODE.ServFail };
@@ -82,15 +84,17 @@ export class Forwarder {
   }
 
   async #ask(key: string, question: UpstreamQuestion): Promise<Answer> {
-    const { clock, exchange, limits } = this.#options;
+    const { clock, exchange, limits, onDown } = this.#options;
     try {
       const { message, bytes } = await exchange(question);
       this.#downUntilMs = Number.NEGATIVE_INFINITY;
       this.#cache.put(key, message, bytes, clock.monotonicMs());
       return answerOf(message);
-    } catch {
-      // Why is the exchange's to tell; for a client it is the same.
-      this.#downUntilMs = clock.monotonicMs() + limits.downMs;
+    } catch (error) {
+      const nowMs = clock.monotonicMs();
+      if (nowMs >= this.#downUntilMs)
+        onDown(error instanceof Error ? error.message : String(error));
+      this.#downUntilMs = nowMs + limits.downMs;
       return FAILED;
     }
   }

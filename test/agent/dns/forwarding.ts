@@ -92,6 +92,7 @@ t.test('the cache counts down, keeps what is stale, and is bounded', async (t) =
 interface Rig {
   readonly forwarder: Forwarder;
   readonly asked: UpstreamQuestion[];
+  readonly told: string[];
   readonly clock: { nowMs: number };
   readonly timers: { fire: () => void };
   answer: (index: number, answer: UpstreamAnswer | Error) => void;
@@ -100,6 +101,7 @@ interface Rig {
 function rig(pendingMax = 2): Rig {
   const clock = { nowMs: 0 };
   const asked: UpstreamQuestion[] = [];
+  const told: string[] = [];
   const waiting: ((answer: UpstreamAnswer | Error) => void)[] = [];
   const due = new Set<() => void>();
   const forwarder = new Forwarder({
@@ -115,10 +117,12 @@ function rig(pendingMax = 2): Rig {
       due.add(callback);
       return () => due.delete(callback);
     },
+    onDown: (reason) => told.push(reason),
   });
   return {
     forwarder,
     asked,
+    told,
     clock,
     timers: {
       fire: () => {
@@ -161,7 +165,7 @@ t.test('the same question is asked once, and then not again until its time is ov
 });
 
 t.test('when the resolvers are down, what has expired is served', async (t) => {
-  const { forwarder, asked, answer, clock, timers } = rig();
+  const { forwarder, asked, told, answer, clock, timers } = rig();
   const first = forwarder.ask(question('a.example'));
   answer(0, good('a.example'));
   await first;
@@ -176,6 +180,7 @@ t.test('when the resolvers are down, what has expired is served', async (t) => {
   const unknown = forwarder.ask(question('b.example'));
   answer(2, new Error('down'));
   t.equal((await unknown).rcode, RCODE.ServFail, 'what was never known is a failure');
+  t.same(told, ['down'], 'told once');
   clock.nowMs = 26_000;
   const again = forwarder.ask(question('a.example'));
   t.equal(asked.length, 4, 'asked again after a while');

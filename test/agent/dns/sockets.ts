@@ -133,6 +133,7 @@ async function running(t: Test, options: Options = {}) {
       const timer = setTimeout(callback, delayMs);
       return () => clearTimeout(timer);
     },
+    onDown: () => {},
   });
   const endpoints: ServiceEndpoint[] = Array.from(
     { length: options.endpoints ?? 0 },
@@ -494,6 +495,7 @@ t.test('an address that is taken is told once, and had when it is free', async (
           },
           exchange: () => Promise.reject(new Error('nobody')),
           after: () => () => {},
+          onDown: () => {},
         }),
         Math.random,
       ),
