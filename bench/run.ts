@@ -17,6 +17,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   store: () => import('./store.ts'),
   dns: () => import('./dns.ts'),
   proxy: () => import('./proxy.ts'),
+  connections: () => import('./connections.ts'),
   scheduler: () => import('./scheduler.ts'),
   api: () => import('./api.ts'),
   endpoints: () => import('./endpoints.ts'),

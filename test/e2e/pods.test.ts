@@ -488,7 +488,14 @@ async function setKeepsData(t: Test, place: Place): Promise<void> {
       volumeClaimTemplates: [{ metadata: { name: 'data' }, spec: WISH }],
     },
   };
-  t.notMatch(await kubectl.apply(set), /Warning/, 'nothing of it is unsupported');
+  const governing: Service = {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'db' },
+    spec: { clusterIP: 'None', selector: labels, ports: [{ port: 8080 }] },
+  };
+  const said = await kubectl.apply(governing, set);
+  t.notMatch(said, /Warning/, 'nothing of it is unsupported');
   // A container that was started once more writes once more.
   const lines = async (pod: string) => {
     const written = (await shell(lab, pod, 'cat /data/lines')).trim().split('\n');
@@ -508,11 +515,18 @@ async function setKeepsData(t: Test, place: Place): Promise<void> {
   const before = await uids();
   await kubectl.ok('delete', 'pod', '-l', 'app=db');
   await untilTwo('both are ready again', before);
+  await lab.until('one finds the other by its name', async () => {
+    const { status } = await kubectl.get<Pod>('pod', 'db-1');
+    const name = 'db-1.db.default.svc.cluster.local';
+    const answer = await shell(lab, 'db-0', `nslookup -type=a ${name}`);
+    const found = new RegExp(`Name:\\s+${name}\\s+Address:\\s+${status?.podIP}\\s`);
+    return found.test(answer) || answer;
+  });
   const [again0, again1] = [await lines('db-0'), await lines('db-1')];
   t.same([again0.words, again1.words], [['db-0'], ['db-1']], 'its own lines');
   t.ok(again0.count > first0.count, 'added to those of the pod before');
   t.ok(again1.count > first1.count);
-  await kubectl.ok('delete', 'statefulset', 'db');
+  await kubectl.ok('delete', 'statefulset/db', 'service/db');
   t.match(
     await kubectl.ok('get', 'pvc', '-o', 'name'),
     /^persistentvolumeclaim\/data-db-0\npersistentvolumeclaim\/data-db-1\n$/,

@@ -24,13 +24,14 @@ export const SERVICE_CLAIMS: ReadonlyArray<
   ['node ports and external addresses, TCP and UDP, lead to what a slice names', reachable],
   ['a client stays with its backend where the service asks for it', sticky],
   ['a Local policy leads to the board itself or nowhere', local],
+  ['a backend that asks for it is told who the client is', greeted],
   ['a node port that a program holds is an event, and is had when it is free', conflict],
   ['names are those of Kubernetes’ specification, and not for the LAN', names],
 ];
 
 const DNS = '10.43.0.10';
-const PORTS = { tcp: 9080, udp: 9514 };
-const NODE_PORTS = { tcp: 30_180, udp: 30_514, taken: 30_190 };
+const PORTS = { tcp: 9080, udp: 9514, raw: 9081 };
+const NODE_PORTS = { tcp: 30_180, udp: 30_514, taken: 30_190, raw: 30_191 };
 
 async function reachable(t: Test, place: ServicesPlace): Promise<void> {
   const { lab, kubectl, machine } = place;
@@ -106,6 +107,34 @@ async function local(t: Test, place: ServicesPlace): Promise<void> {
   t.match(await curl(second.enter(), `http://${clusterIp}/`), /^Hello from board2/);
   await kubectl.apply(service({}), slice(lab));
 }
+
+async function greeted(t: Test, place: ServicesPlace): Promise<void> {
+  const { lab, kubectl, machine } = place;
+  const [first, second] = boards(lab);
+  second.spawn(process.execPath, ['-e', REPEATER, second.address, String(PORTS.raw)]);
+  const asked = service(
+    { ports: [{ name: 'raw', port: 80, nodePort: NODE_PORTS.raw }] },
+    'greeted',
+  );
+  const metadata = { name: 'greeted', annotations: { 'pier.local/proxy-protocol': 'v1' } };
+  await kubectl.apply({ ...asked, metadata }, slice(lab, [endpointOf(second)], 'greeted'));
+  const url = `http://${first.address}:${NODE_PORTS.raw}/`;
+  const line = `PROXY TCP4 ${machine.address} ${first.address} \\d+ ${NODE_PORTS.raw}\r\nGET / HTTP`;
+  await lab.until('the backend has heard of the client', async () => {
+    const heard = await curl([...onLan(machine)], url, '--http0.9');
+    return new RegExp(`^${line}`).test(heard) || heard;
+  });
+  t.pass();
+  await kubectl.ok('delete', 'service', 'greeted');
+}
+
+/** Sends back what it hears first. */
+const REPEATER = `
+const [ip, port] = process.argv.slice(1);
+require('net').createServer((socket) => {
+  socket.on('error', () => {}).once('data', (bytes) => socket.end(bytes));
+}).listen(Number(port), ip);
+`;
 
 async function conflict(t: Test, place: ServicesPlace): Promise<void> {
   const { lab, kubectl, machine } = place;
@@ -252,6 +281,7 @@ function slice(
     ports: [
       { name: 'tcp', port: PORTS.tcp, protocol: 'TCP' },
       { name: 'udp', port: PORTS.udp, protocol: 'UDP' },
+      { name: 'raw', port: PORTS.raw, protocol: 'TCP' },
     ],
   };
 }
@@ -261,8 +291,12 @@ function endpointOf({ address, name }: Board): Endpoint {
 }
 
 /** What curl prints, or its words when it gets no answer. */
-async function curl(enter: readonly string[], url: string): Promise<string> {
-  const command = ['curl', '-sS', '--max-time', '10', url];
+async function curl(
+  enter: readonly string[],
+  url: string,
+  ...flags: readonly string[]
+): Promise<string> {
+  const command = ['curl', '-sS', '--max-time', '10', ...flags, url];
   const { stdout, stderr } = await runCommand('nsenter', [...enter, ...command]);
   return stdout === '' ? stderr : stdout;
 }
