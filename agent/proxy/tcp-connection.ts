@@ -5,18 +5,18 @@
  * reset, a slow reader holds back only its own sender, and an idle connection stays open as long as both sides
  * want. A backend that refuses is skipped before a byte of the client was read, so nothing is lost.
  */
-import net from 'node:net';
-import type { Accepted } from './accepted-socket.ts';
-import { Pipe } from './pipe.ts';
+import { getSystemErrorName } from 'node:util';
 import type { BufferPool } from './read-buffer.ts';
 import type { Backend } from './service-table.ts';
+import { type EndOwner, TcpEnd } from './tcp-end.ts';
+import type { TcpHandle } from './tcp-handle.ts';
 
 /** The same for all connections of a listener. */
 export interface ForwardOptions {
   /** The next backend to try; undefined when there is none left. */
-  readonly nextBackend: (client: net.Socket, tried: ReadonlySet<Backend>) => Backend | undefined;
+  readonly nextBackend: (client: TcpEnd, tried: ReadonlySet<Backend>) => Backend | undefined;
   /** What a backend is told before the client's first byte. */
-  readonly greeting: (client: net.Socket) => Buffer | undefined;
+  readonly greeting: (client: TcpEnd) => Buffer | undefined;
   readonly keepAliveMs: number;
   readonly pool: BufferPool;
   /** A connection to this backend begins, ... */
@@ -25,6 +25,8 @@ export interface ForwardOptions {
   readonly onClosed: (backend: Backend) => void;
   /** No backend took the connection; the client was reset. */
   readonly onRefused: (reason: string) => void;
+  /** The client's end is closed. */
+  readonly onDone: (connection: Connection) => void;
 }
 
 /** How often a connection is looked after within the time that a backend has to answer. */
@@ -32,35 +34,36 @@ export const LOOKS = 4;
 
 const NONE: ReadonlySet<Backend> = new Set();
 
-// A class and not closures within closures: there are thousands of them, and the bundler's `keepNames` makes each
-// named closure dearer.
-export class Connection {
+export class Connection implements EndOwner {
   readonly #options: ForwardOptions;
-  readonly #up: Pipe;
-  readonly #down: Pipe;
-  readonly client: net.Socket;
+  readonly #client: TcpEnd;
   /** The one that is connecting, or that the client is joined with. */
-  #upstream: net.Socket | undefined;
+  #upstream: TcpEnd | undefined;
+  #backend: Backend | undefined;
   #joined = false;
   #looks = 0;
   #tried: Set<Backend> | undefined;
   #reason = 'there is no backend';
 
-  constructor(accepted: Accepted, options: ForwardOptions) {
+  constructor(handle: TcpHandle, options: ForwardOptions) {
     this.#options = options;
-    this.#up = new Pipe(options.pool);
-    this.#down = new Pipe(options.pool);
-    this.client = accepted(this.#up.onread);
-    // Until a backend has it, a client that goes away is only noted.
-    this.client.on('error', () => {
-      if (this.#joined) this.#upstream?.resetAndDestroy();
-    });
-    this.client.on('end', () => finish(this.#upstream));
-    this.client.on('close', () => {
-      this.#up.release();
-      if (this.#joined && this.#upstream?.writableEnded === false) this.#upstream.destroy();
-    });
-    this.#tryNext();
+    this.#client = new TcpEnd(this, options.pool, handle);
+  }
+
+  /** Looks for a backend. */
+  begin(): void {
+    const { nextBackend, onOpen, onRefused, pool } = this.#options;
+    const backend = nextBackend(this.#client, this.#tried ?? NONE);
+    if (backend === undefined) {
+      this.#client.reset();
+      onRefused(this.#reason);
+      return;
+    }
+    this.#backend = backend;
+    onOpen(backend);
+    this.#looks = 0;
+    this.#upstream = new TcpEnd(this, pool);
+    this.#upstream.connect(backend.ip, backend.port);
   }
 
   /**
@@ -69,74 +72,52 @@ export class Connection {
    */
   lookAfter(): boolean {
     if (this.#joined) {
-      this.#upstream?.setKeepAlive(true, this.#options.keepAliveMs);
+      this.#upstream?.keepAlive(Math.ceil(this.#options.keepAliveMs / 1000));
       return true;
     }
     this.#looks++;
-    if (this.#looks > LOOKS) this.#upstream?.destroy(new Error('a backend did not answer in time'));
-    return this.client.destroyed;
+    if (this.#looks > LOOKS) this.#tryAnother('a backend did not answer in time');
+    return false;
   }
 
-  #tryNext(): void {
-    if (this.client.destroyed) return;
-    const backend = this.#options.nextBackend(this.client, this.#tried ?? NONE);
-    if (backend === undefined) {
-      this.client.resetAndDestroy();
-      this.#options.onRefused(this.#reason);
-      return;
-    }
-    this.#connect(backend);
+  /** Closes both ends. */
+  close(): void {
+    this.#client.close();
+    this.#upstream?.close();
   }
 
-  #connect(backend: Backend): void {
-    const { onOpen, onClosed } = this.#options;
-    onOpen(backend);
-    const upstream = net.connect({
-      host: backend.ip,
-      port: backend.port,
-      allowHalfOpen: true,
-      noDelay: true,
-      onread: this.#down.onread,
-    });
-    this.#upstream = upstream;
-    this.#looks = 0;
-    upstream.on('error', (error) => {
-      if (this.#joined) {
-        this.client.resetAndDestroy();
-        return;
-      }
-      this.#reason = error.message;
-      this.#tried = new Set([...(this.#tried ?? NONE), backend]);
-      this.#tryNext();
-    });
-    upstream.on('connect', () => this.#join(upstream));
-    upstream.on('end', () => finish(this.client));
-    upstream.on('close', () => {
-      onClosed(backend);
-      if (!this.#joined || this.#upstream !== upstream) return;
-      this.#down.release();
-      if (!this.client.writableEnded) this.client.destroy();
-    });
-  }
-
-  #join(upstream: net.Socket): void {
-    const { client } = this;
-    if (client.destroyed) {
-      upstream.destroy();
+  connected(upstream: TcpEnd, status: number): void {
+    if (status !== 0) {
+      this.#tryAnother(getSystemErrorName(status));
       return;
     }
     this.#joined = true;
     this.#tried = undefined;
-    this.#up.join(client, upstream);
-    this.#down.join(upstream, client);
-    const greeting = this.#options.greeting(client);
+    upstream.join(this.#client);
+    const greeting = this.#options.greeting(this.#client);
     if (greeting !== undefined) upstream.write(greeting);
-    client.resume();
+    this.#client.join(upstream);
   }
-}
 
-/** The other side has said all. Where this one has, too, closing says it with one call instead of three. */
-function finish(socket: net.Socket | undefined): void {
-  if (socket?.readableEnded && socket.writableLength === 0) socket.destroy();
-  else socket?.end();
+  ended(end: TcpEnd): void {
+    end.peer?.finish();
+  }
+
+  failed(end: TcpEnd): void {
+    end.close();
+    end.peer?.reset();
+  }
+
+  closed(end: TcpEnd): void {
+    if (end === this.#client) this.#options.onDone(this);
+    else if (this.#backend !== undefined) this.#options.onClosed(this.#backend);
+  }
+
+  #tryAnother(reason: string): void {
+    this.#reason = reason;
+    this.#upstream?.close();
+    this.#tried ??= new Set();
+    if (this.#backend !== undefined) this.#tried.add(this.#backend);
+    this.begin();
+  }
 }

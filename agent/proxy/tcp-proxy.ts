@@ -8,7 +8,7 @@ import net from 'node:net';
 import type { Logger } from 'pino';
 import type { Clock } from '../../protocol/clock.ts';
 import { type Backoff, type BackoffLimits, growBackoff } from '../plan/backoff.ts';
-import { type Accepted, onAccepted } from './accepted-socket.ts';
+import { onAccepted, socketOf } from './accept.ts';
 import type { Balancer } from './balancer.ts';
 import { listenProblem } from './listen-problem.ts';
 import { proxyHeader } from './proxy-header.ts';
@@ -16,6 +16,8 @@ import { BufferPool } from './read-buffer.ts';
 import type { ListenerSpec, ServiceProblem } from './service-table.ts';
 import { isLetIn, plainIp } from './source-ranges.ts';
 import { Connection, type ForwardOptions, LOOKS } from './tcp-connection.ts';
+import type { TcpEnd } from './tcp-end.ts';
+import type { TcpHandle } from './tcp-handle.ts';
 
 export interface ProxyLimits {
   /** Client connections of the board; more are reset. */
@@ -54,7 +56,7 @@ interface Listener {
 export class TcpProxy {
   readonly #options: TcpProxyOptions;
   readonly #listeners = new Map<string, Listener>();
-  readonly #connections = new Set<{ readonly client: net.Socket }>();
+  readonly #connections = new Set<{ readonly close: () => void }>();
   /** Those that have to be looked after; one timer for all, and none while there is none. */
   readonly #young = new Set<Connection>();
   #looking: NodeJS.Timeout | undefined;
@@ -106,7 +108,7 @@ export class TcpProxy {
   stop(): void {
     for (const [key, listener] of this.#listeners) this.#close(key, listener);
     clearTimeout(this.#looking);
-    for (const { client } of this.#connections) client.destroy();
+    for (const connection of this.#connections) connection.close();
   }
 
   #listen(listener: Listener, address: { readonly port: number; readonly host: string }): void {
@@ -131,8 +133,8 @@ export class TcpProxy {
       }
     });
     server.on('listening', () => {
-      onAccepted(server, forwarding.keepAliveMs, (accepted) =>
-        this.#accept(listener, forwarding, accepted),
+      onAccepted(server, forwarding.keepAliveMs, (handle) =>
+        this.#accept(listener, forwarding, handle),
       );
       listener.backoff = undefined;
       this.#options.log.debug(address, 'service is listened for');
@@ -167,31 +169,28 @@ export class TcpProxy {
     this.#listeners.delete(key);
   }
 
-  #accept(listener: Listener, forwarding: ForwardOptions, accepted: Accepted): void {
+  #accept(listener: Listener, forwarding: ForwardOptions, handle: TcpHandle): void {
     const { limits, log, onWeb } = this.#options;
     if (this.#connections.size >= limits.connectionsMax) {
       if (!this.#full) log.warn({ limit: limits.connectionsMax }, 'connections are refused');
       this.#full = true;
-      accepted().resetAndDestroy();
+      handle.reset();
       return;
     }
     this.#full = false;
     const [{ web } = {}] = listener.specs.values();
     if (web !== undefined) {
-      const client = accepted();
-      const connection = { client };
+      const client = socketOf(handle);
+      const connection = { close: () => client.destroy() };
       this.#connections.add(connection);
       client.on('close', () => this.#connections.delete(connection));
       onWeb(client, web);
       return;
     }
-    const connection = new Connection(accepted, forwarding);
+    const connection = new Connection(handle, forwarding);
     this.#connections.add(connection);
     this.#young.add(connection);
-    connection.client.on('close', () => {
-      this.#connections.delete(connection);
-      this.#young.delete(connection);
-    });
+    connection.begin();
     if (this.#looking === undefined) this.#lookLater();
   }
 
@@ -216,7 +215,12 @@ export class TcpProxy {
       },
       greeting: (client) => {
         const version = specFor(listener.specs, client)?.proxyProtocol;
-        return version === undefined ? undefined : proxyHeader(version, client);
+        if (version === undefined) return undefined;
+        const { remote, local } = client;
+        return proxyHeader(version, {
+          ...{ remoteAddress: remote.address, remotePort: remote.port },
+          ...{ localAddress: local.address, localPort: local.port },
+        });
       },
       keepAliveMs: limits.keepAliveMs,
       pool: this.#pool,
@@ -224,6 +228,10 @@ export class TcpProxy {
       onClosed: (backend) => balancer.count(backend, -1),
       onRefused: (reason) => {
         log.debug({ port: listener.port, reason }, 'no backend took the connection');
+      },
+      onDone: (connection) => {
+        this.#connections.delete(connection);
+        this.#young.delete(connection);
       },
     };
   }
@@ -255,13 +263,12 @@ export function socketsFor(specs: readonly ListenerSpec[]): Map<string, Socket> 
 /** By the address that the client came to; asked of the kernel only where it matters. */
 function specFor(
   specs: ReadonlyMap<string, ListenerSpec>,
-  client: net.Socket,
+  client: TcpEnd,
 ): ListenerSpec | undefined {
-  const [first] = specs.values();
-  if (specs.size <= 1) return first;
-  return specs.get(plainIp(client.localAddress)) ?? specs.get('*');
+  if (specs.size <= 1) return specs.values().next().value;
+  return specs.get(plainIp(client.local.address)) ?? specs.get('*');
 }
 
-function ipOf(client: net.Socket): string {
-  return plainIp(client.remoteAddress);
+function ipOf(client: TcpEnd): string {
+  return plainIp(client.remote.address);
 }

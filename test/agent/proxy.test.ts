@@ -1,4 +1,5 @@
 /** Services over real sockets on loopback, and the pure table behind them. */
+import './proxy/conversations.ts';
 import './proxy/rolling.ts';
 import './proxy/services.ts';
 import './proxy/udp.ts';
