@@ -5,10 +5,10 @@
  * reset, a slow reader holds back only its own sender, and an idle connection stays open as long as both sides
  * want. A backend that refuses is skipped before a byte of the client was read, so nothing is lost.
  */
-import { getSystemErrorName } from 'node:util';
+import type { End, EndOwner } from './end.ts';
 import type { BufferPool } from './read-buffer.ts';
 import type { Backend } from './service-table.ts';
-import { type EndOwner, TcpEnd } from './tcp-end.ts';
+import { TcpEnd } from './tcp-end.ts';
 import type { TcpHandle } from './tcp-handle.ts';
 
 /** The same for all connections of a listener. */
@@ -38,7 +38,7 @@ export class Connection implements EndOwner {
   readonly #options: ForwardOptions;
   readonly #client: TcpEnd;
   /** The one that is connecting, or that the client is joined with. */
-  #upstream: TcpEnd | undefined;
+  #upstream: End | undefined;
   #backend: Backend | undefined;
   #joined = false;
   #looks = 0;
@@ -86,11 +86,7 @@ export class Connection implements EndOwner {
     this.#upstream?.close();
   }
 
-  connected(upstream: TcpEnd, status: number): void {
-    if (status !== 0) {
-      this.#tryAnother(getSystemErrorName(status));
-      return;
-    }
+  connected(upstream: End): void {
     this.#joined = true;
     this.#tried = undefined;
     upstream.join(this.#client);
@@ -99,16 +95,20 @@ export class Connection implements EndOwner {
     this.#client.join(upstream);
   }
 
-  ended(end: TcpEnd): void {
+  refused(_: End, reason: string): void {
+    this.#tryAnother(reason);
+  }
+
+  ended(end: End): void {
     end.peer?.finish();
   }
 
-  failed(end: TcpEnd): void {
+  failed(end: End): void {
     end.close();
     end.peer?.reset();
   }
 
-  closed(end: TcpEnd): void {
+  closed(end: End): void {
     if (end === this.#client) this.#options.onDone(this);
     else if (this.#backend !== undefined) this.#options.onClosed(this.#backend);
   }

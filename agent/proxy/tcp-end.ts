@@ -1,7 +1,6 @@
-/**
- * One end of a forwarded connection, the client's or the backend's. What it reads is written to its peer before it reads
- * any more, so that a slow reader holds back only its own sender.
- */
+/** The end of a forwarded connection that is a TCP socket of the kernel, as Node's handle. */
+import { getSystemErrorName } from 'node:util';
+import type { End, EndOwner } from './end.ts';
 import { type BufferPool, ReadBuffer } from './read-buffer.ts';
 import {
   bytesRead,
@@ -15,18 +14,6 @@ import {
   WriteRequest,
 } from './tcp-handle.ts';
 
-/** Who is told what happens to an end. */
-export interface EndOwner {
-  /** 0, or libuv's error number. */
-  connected(end: TcpEnd, status: number): void;
-  /** It has said all, and may still be written to. */
-  ended(end: TcpEnd): void;
-  /** It was reset, or cannot be written to. */
-  failed(end: TcpEnd): void;
-  /** By us; nothing comes after this. */
-  closed(end: TcpEnd): void;
-}
-
 interface OwnedHandle extends TcpHandle {
   end: TcpEnd;
 }
@@ -38,8 +25,8 @@ let spare = new WriteRequest();
 
 // A class with shared callbacks and not closures: there are thousands of them, and the bundler's `keepNames` makes each
 // named closure dearer.
-export class TcpEnd {
-  peer: TcpEnd | undefined;
+export class TcpEnd implements End {
+  peer: End | undefined;
   readonly #handle: OwnedHandle;
   readonly #owner: EndOwner;
   readonly #buffer: ReadBuffer;
@@ -56,10 +43,6 @@ export class TcpEnd {
     this.#owner = owner;
     this.#buffer = new ReadBuffer(pool);
     this.#handle = Object.assign(handle, { end: this });
-  }
-
-  get isClosed(): boolean {
-    return this.#isClosed;
   }
 
   /** Where it is; empty when it is connected no more. */
@@ -83,19 +66,20 @@ export class TcpEnd {
     const status = ip.includes(':')
       ? this.#handle.connect6(request, ip, port)
       : this.#handle.connect(request, ip, port);
-    if (status !== 0) this.#owner.connected(this, status);
+    if (status !== 0) this.connected(status);
   }
 
   connected(status: number): void {
-    if (!this.#isClosed) this.#owner.connected(this, status);
+    if (this.#isClosed) return;
+    if (status === 0) this.#owner.connected(this);
+    else this.#owner.refused(this, getSystemErrorName(status));
   }
 
   keepAlive(seconds: number): void {
     this.#handle.setKeepAlive(true, seconds);
   }
 
-  /** Begins to read. */
-  join(peer: TcpEnd): void {
+  join(peer: End): void {
     this.peer = peer;
     this.#handle.useUserBuffer(this.#buffer.current);
     this.#handle.onread = onread;
@@ -116,7 +100,6 @@ export class TcpEnd {
     return undefined;
   }
 
-  /** False: the kernel did not take all of it, so `bytes` have to stay as they are; the peer is told when it may go on. */
   write(bytes: Uint8Array): boolean {
     const request = spare;
     const status = this.#handle.writeBuffer(request, bytes);
@@ -141,7 +124,7 @@ export class TcpEnd {
     if (!this.#isClosed && !this.#hasEnded) this.#handle.readStart();
   }
 
-  /** The peer has said all. Where this one has, too, closing says it with one call instead of three. */
+  /** Where this end has said all, too, closing says it with one call instead of three. */
   finish(): void {
     if (this.#isClosed || this.#isFinishing) return;
     if (this.#hasEnded && this.#writes === 0) {
