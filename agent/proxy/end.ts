@@ -2,8 +2,6 @@
 export interface End {
   /** The other end, once both are joined. */
   readonly peer: End | undefined;
-  /** What a backend's end that was just made begins with; the owner is told how it went. */
-  connect(ip: string, port: number): void;
   keepAlive(seconds: number): void;
   /** From now on what is read here is written to `peer`, and no more is read before that is written. */
   join(peer: End): void;

@@ -62,8 +62,9 @@ export class Connection implements EndOwner {
     this.#backend = backend;
     onOpen(backend);
     this.#looks = 0;
-    this.#upstream = new TcpEnd(this, pool);
-    this.#upstream.connect(backend.ip, backend.port);
+    const upstream = new TcpEnd(this, pool);
+    this.#upstream = upstream;
+    upstream.connect(backend.ip, backend.port);
   }
 
   /**

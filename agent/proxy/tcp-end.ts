@@ -59,6 +59,7 @@ export class TcpEnd implements End {
     return address;
   }
 
+  /** The owner is told how it went. */
   connect(ip: string, port: number): void {
     const request = new ConnectRequest();
     request.oncomplete = onConnected;
