@@ -8,7 +8,7 @@ import type { Lab } from '../lab/lab.ts';
 import type { BoardKubectl } from '../support/board-kubectl.ts';
 import { demoContainer, nodePortService, spreadDeployment } from '../support/demo-manifests.ts';
 
-const NODE_PORT = 30_081;
+const NODE_PORT = 30_082;
 const REPLICAS = 3;
 
 /** Runs on a board until its input ends; prints how many requests it made, and what became of those that were lost. */
