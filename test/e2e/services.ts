@@ -9,7 +9,7 @@ import type { Board } from '../lab/board.ts';
 import type { Lab } from '../lab/lab.ts';
 import type { BoardKubectl } from '../support/board-kubectl.ts';
 import { runCommand } from '../support/kubectl.ts';
-import { askDns, askUdp, startServer } from '../support/lan-asker.ts';
+import { askDns, askUdp, floodWithSyns, startServer } from '../support/lan-asker.ts';
 import type { LanMachine } from '../support/lan-resolver.ts';
 
 export interface ServicesPlace {
@@ -23,6 +23,7 @@ export const SERVICE_CLAIMS: ReadonlyArray<
 > = [
   ['node ports and external addresses, TCP and UDP, lead to what a slice names', reachable],
   ['a client stays with its backend where the service asks for it', sticky],
+  ['half-open connections shut nobody out', flooded],
   ['a Local policy leads to the board itself or nowhere', local],
   ['a backend that asks for it is told who the client is', greeted],
   ['a node port that a program holds is an event, and is had when it is free', conflict],
@@ -81,6 +82,28 @@ async function sticky(t: Test, place: ServicesPlace): Promise<void> {
   t.equal(new Set(answers).size, 1, 'by UDP, too, from a port of its own each time');
   await kubectl.apply(service({}));
   await untilFrom(place, url, boards(lab));
+}
+
+/** Twice what the kernel keeps for a port. */
+const SYNS = 8_192;
+
+async function flooded(t: Test, place: ServicesPlace): Promise<void> {
+  const { lab, machine } = place;
+  const [first] = boards(lab);
+  const prefix = first.address.replace(/\.\d+$/, '');
+  const target = { ip: first.address, port: NODE_PORTS.tcp };
+  await floodWithSyns(onLan(machine), { prefix, ...target, count: SYNS });
+  const sockets = await first.exec('ss', ['-Hnt', 'state', 'syn-recv']);
+  t.ok(sockets.split('\n').length > 100, 'there are half-open connections');
+  const pages = await Promise.all(
+    Array.from({ length: 20 }, () => curl(onLan(machine), `http://${target.ip}:${target.port}/`)),
+  );
+  const answered = pages.filter((page) => page.startsWith('Hello from board'));
+  t.equal(
+    answered.length,
+    pages.length,
+    pages.find((page) => !page.startsWith('Hello')),
+  );
 }
 
 async function local(t: Test, place: ServicesPlace): Promise<void> {

