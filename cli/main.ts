@@ -38,8 +38,11 @@ function program(): Command {
     });
   pier
     .command('down')
-    .description('remove from this board what up made: processes, pods, network, image, data')
+    .description(
+      'remove from this board what up made: processes, pods, mounts, network, image, data',
+    )
     .option('--data <dir>', 'where Pier keeps its data', DATA)
+    .option('--run-dir <dir>', "the agent's directory on a tmpfs", '/run/pier/agent')
     .option('--service-cidr <cidr>', 'range of service addresses', '10.43.0.0/16')
     .action(async (options) => {
       process.exitCode = await down(options);

@@ -9,6 +9,8 @@ import { addStoreCommands } from './commands/program.ts';
 import { configOf, lanAddress, type MasterFlags, type RebalanceMode } from './config.ts';
 
 const DATA = '/var/lib/pier/master';
+/** `pier backup` and its like are run by this program under that name (cli/commands/master-command.ts). */
+const NAME = process.argv0 === 'pier' ? 'pier' : 'pier-master';
 
 function wholeNumber(min: number, max: number) {
   return (text: string): number => {
@@ -88,7 +90,7 @@ function readCluster(data: string): Promise<string> {
 }
 
 function program(): Command {
-  const master = new Command('pier-master').description(
+  const master = new Command(NAME).description(
     "Pier's master: API, store, scheduler, controllers, broker",
   );
   master
@@ -153,7 +155,7 @@ try {
   await program().parseAsync();
 } catch (error) {
   process.stderr.write(
-    `pier-master: error: ${error instanceof Error ? error.message : String(error)}\n`,
+    `${NAME}: error: ${error instanceof Error ? error.message : String(error)}\n`,
   );
   process.exit(1);
 }

@@ -1,5 +1,6 @@
 /** What is mounted where, and mount(8) and umount(8): Node has no call for mounts. */
 import { spawn } from 'node:child_process';
+import { mountPoints } from '../../protocol/mount-info.ts';
 import { readText } from './read-text.ts';
 
 /** Characters of a program's words that are kept. */
@@ -53,18 +54,5 @@ export const runProgram: RunProgram = (program, args, signal) =>
 export async function mountsBelow(directory: string): Promise<string[]> {
   const text = await readText('/proc/self/mountinfo');
   if (text === undefined) throw new Error('/proc/self/mountinfo cannot be read');
-  const isWithin = (path: string) => path === directory || path.startsWith(`${directory}/`);
-  return mountPoints(text).filter(isWithin);
-}
-
-/** From the text of /proc/self/mountinfo (proc(5)), in the order in which they were mounted. Pure. */
-export function mountPoints(mountInfo: string): string[] {
-  return mountInfo.split('\n').flatMap((line) => {
-    const path = line.split(' ')[4];
-    if (path === undefined) return [];
-    const plain = path.replace(/\\([0-7]{3})/g, (_, octal: string) =>
-      String.fromCharCode(Number.parseInt(octal, 8)),
-    );
-    return [plain];
-  });
+  return mountPoints(text, directory);
 }

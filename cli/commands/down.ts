@@ -1,6 +1,6 @@
 /**
  * `pier down`: removes from this board what `pier up` made, and nothing else: its processes, the pods and network that carry
- * Pier's label or name, its routes, the demo image and the data directory.
+ * Pier's label or name, what they had mounted, its routes, the demo image and the data directory.
  */
 import { execFile } from 'node:child_process';
 import { readdir, readFile, rm, rmdir } from 'node:fs/promises';
@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { DEMO_IMAGE } from './demo-image.ts';
+import { removeRunDirectory } from './run-directory.ts';
 
 const run = promisify(execFile);
 const say = (text: string) => process.stderr.write(`pier: ${text}\n`);
@@ -20,6 +21,8 @@ const OWN_FILES = /^(master|agent|up\.pid|(master|agent)\.log|kubeconfig-\d+)$/;
 
 export interface DownOptions {
   readonly data: string;
+  /** The agent's directory on a tmpfs. */
+  readonly runDir: string;
   readonly serviceCidr: string;
 }
 
@@ -35,6 +38,7 @@ export async function down(options: DownOptions): Promise<number> {
     }
   };
   await attempt('pods', removePods);
+  await attempt('mounts of pods', () => removeRunDirectory(options.runDir));
   await attempt('network', () => removeIfThere('network', 'pier'));
   await attempt('image', () => removeIfThere('image', DEMO_IMAGE));
   await attempt('routes', () => removeRoutes(options.serviceCidr));

@@ -16,7 +16,8 @@ export function runMasterCommand(args: readonly string[]): Promise<number> {
     );
   }
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: 'inherit' });
+    // By the name it is called it knows what to call itself in its help and errors.
+    const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: 'inherit', argv0: 'pier' });
     child.once('error', reject);
     child.once('close', (code) => resolve(code ?? 1));
   });

@@ -26,9 +26,10 @@ import {
   parseProcesses,
   parseThrottled,
 } from '../../agent/host/metrics.ts';
-import { mountPoints, runProgram } from '../../agent/host/mount-table.ts';
+import { runProgram } from '../../agent/host/mount-table.ts';
 import { readText } from '../../agent/host/read-text.ts';
 import { diskUsage } from '../../agent/pods/volume-watch.ts';
+import { mountPoints } from '../../protocol/mount-info.ts';
 
 /** A file system of these texts only. */
 function files(texts: Readonly<Record<string, string>>): ReadText {
@@ -400,4 +401,7 @@ t.test('mount points are read as the kernel writes them', async (t) => {
 99 22 0:44 / /run/pier\\040pods/a rw - tmpfs tmpfs rw,size=64k
 `;
   t.same(mountPoints(text), ['/', '/run/pier pods/a']);
+  t.same(mountPoints(text, '/run/pier pods'), ['/run/pier pods/a']);
+  t.same(mountPoints(text, '/run/pier pods/a'), ['/run/pier pods/a'], 'itself, too');
+  t.same(mountPoints(text, '/run/pier'), [], 'a name that only begins alike is another directory');
 });

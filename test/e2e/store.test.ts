@@ -116,6 +116,18 @@ t.test(
   },
 );
 
+t.test('a command of the master calls itself by the name it was called by', async (t) => {
+  for (const name of ['store', 'backup', 'restore']) {
+    t.match(pier(name, '--help'), { code: 0, stdout: new RegExp(`^Usage: pier ${name} `) });
+  }
+  const data = temporary(t);
+  const help = runCommand(programs.master, 'backup', '--help');
+  t.match(help.stdout, /^Usage: pier-master backup /);
+  const kubeconfig = join(data, 'none');
+  const failed = pier('backup', join(data, 'file'), '--kubeconfig', kubeconfig);
+  t.match(failed, { code: 1, stderr: /^pier: error: / });
+});
+
 t.test('an unfinished write at the end is no damage', async (t) => {
   const data = temporary(t);
   const master = await startMaster(t, data);

@@ -135,6 +135,12 @@ t.test('from a clone to a running app, and away again', { skip: labMissing() }, 
   });
 
   await t.test('down removes what up made', async (t) => {
+    // A bind mount stands in for a file server's volume of a pod.
+    const share = join(lab.board(1).dir, 'share');
+    const target = '/run/pier/agent/mounts/uid/share';
+    await lab.board(1).exec('mkdir', ['-p', share, target]);
+    await lab.board(1).exec('touch', [join(share, 'kept')]);
+    await lab.board(1).exec('mount', ['--bind', share, target]);
     await lab.board(1).exec('sh', [join(HOME, 'firmware-scripts/down.sh')]);
     t.equal((await lab.board(1).exec('podman', ['pod', 'ls', '-q'])).trim(), '', 'no pod');
     t.notMatch(await lab.board(1).exec('podman', ['network', 'ls']), /\bpier\b/, 'no network');
@@ -142,5 +148,11 @@ t.test('from a clone to a running app, and away again', { skip: labMissing() }, 
     const routes = await lab.board(1).exec('ip', ['route', 'show', 'table', 'all']);
     t.notMatch(routes, /10\.4[23]\./, 'no route');
     t.same(readdirSync(join(lab.board(1).dir, 'pier')), [], 'no data');
+    const left = await lab
+      .board(1)
+      .exec('sh', ['-c', 'ls /run/pier; grep -c /run/pier/ /proc/self/mountinfo || :']);
+    t.notMatch(left, /agent/, 'no secrets of pods');
+    t.match(left, /^0$/m, 'no mount');
+    t.same(readdirSync(share), ['kept'], "the server's files stay");
   });
 });
