@@ -279,6 +279,49 @@ async function namespaceTests(t: Test, harness: RealHarness): Promise<void> {
     await runtime.removeSandbox(sandboxId);
   });
 
+  await t.test('who debugs has a terminal, and the files and network of its target', async (t) => {
+    const marked = script(harness, "echo a mark >/mark; trap 'exit 0' TERM; sleep 54321 & wait");
+    const { sandboxId, id } = await startPod(harness, sandboxSpec(podCidr, 25), marked);
+    await reached(runtime, id, 'running');
+    // As kubectl debug asks for it (profile general).
+    const shell = containerSpec(harness.image, {
+      name: 'debugger',
+      command: ['/bin/sh'],
+      stdin: true,
+      tty: true,
+      processes: { of: id },
+      security: { addCapabilities: ['SYS_PTRACE'] },
+    });
+    const added = await runtime.createContainer(sandboxId, shell);
+    await runtime.startContainer(added);
+    const tty = { stdin: true, stdout: true, stderr: false, tty: true };
+    const session = await runtime.attach(added, tty);
+    const lines = [
+      '/bin/busybox cat /proc/1/root/mark',
+      'cd /proc; /bin/busybox readlink 1/ns/net; /bin/busybox readlink $$/ns/net',
+      '/bin/busybox grep CapEff /proc/$$/status',
+      'exit 3',
+    ];
+    const written = session.write(Buffer.from(`${lines.join('\n')}\n`));
+    let screen = '';
+    for await (const { data } of session.output) screen += Buffer.from(data).toString();
+    await written;
+    t.match(screen, /^a mark\r?$/m);
+    t.match(screen, /(net:\[\d+\])\r?\n\1\r?$/m);
+    const rights = BigInt(`0x${/CapEff:\s+([0-9a-f]+)/.exec(screen)?.[1] ?? '0'}`);
+    t.equal((rights >> 19n) & 1n, 1n, 'CAP_SYS_PTRACE is number 19');
+    t.match(await reached(runtime, added, 'exited'), { exitCode: 3 });
+
+    await runtime.stopContainer(id, 5);
+    await reached(runtime, id, 'exited');
+    const late = async () => {
+      const made = { ...shell, name: 'late', stdin: false, tty: false };
+      await runtime.startContainer(await runtime.createContainer(sandboxId, made));
+    };
+    await t.rejects(late(), { message: /run/ }, 'a target that has ended is refused');
+    await runtime.removeSandbox(sandboxId);
+  });
+
   await t.test("containers of a pod see each other's processes", async (t) => {
     const sandbox = sandboxSpec(podCidr, 23, { processes: 'pod' });
     const shared = { ...work, processes: 'pod' } as const;
