@@ -266,7 +266,7 @@ class RunningAgent {
         mounts: join(runDir, 'mounts', uid),
       }),
       networkMade: () => this.#traffic.podNetworkMade(),
-      networkMounts: boardMounts(join(runDir, 'mounts'), limits.mountTimeoutMs),
+      networkMounts: boardMounts(join(runDir, 'mounts'), limits.mounts),
       report: (report) => {
         this.#reporter.pod(report);
         this.#traffic.followHostPorts(hostPortsOf(pods.workers()));

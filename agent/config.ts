@@ -144,8 +144,8 @@ export const LIMITS = {
   streamsMax: 64,
   /** A volume's directory that should have gone and is still there is looked at again after so long. */
   volumeRetryMs: 10 * SECOND,
-  /** For mount(8) and umount(8); the pod's next attempt follows. */
-  mountTimeoutMs: 30 * SECOND,
+  /** For mount(8) and umount(8), and for the file server's answer; the pod's next attempt follows. */
+  mounts: { timeoutMs: 30 * SECOND, dialMs: 5 * SECOND },
   /** How often routes and the board's address are looked at. */
   networkCheckMs: 1 * MINUTE,
 } as const;

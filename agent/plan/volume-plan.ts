@@ -22,7 +22,7 @@ import {
   podField,
   resourceField,
 } from './environment.ts';
-import { type NfsExport, nfsMount } from './nfs.ts';
+import { type NfsExport, type NfsMount, nfsMount } from './nfs.ts';
 
 export interface VolumeFile {
   /** Relative, without `..`. */
@@ -49,14 +49,11 @@ export type PlannedVolume =
       readonly readOnly?: boolean;
     }
   /** Mounted from a server; files have the owners that the server says. */
-  | {
+  | (NfsMount & {
       readonly type: 'nfs';
       readonly path: string;
-      /** `server:/path`. */
-      readonly source: string;
-      readonly options: string;
       readonly readOnly: boolean;
-    }
+    })
   /** A tmpfs of this size. */
   | {
       readonly type: 'memory';

@@ -3,14 +3,16 @@
  *
  * Promises
  * - What the kernel says is mounted is the truth, so a restarted agent finds what its predecessor mounted.
- * - A server that does not answer holds up its own pod only: mount points are never looked into, not even with stat(2), and
- *   every program has its time.
+ * - A server that does not answer holds up its own pod only: mount points are never looked into, not even with stat(2), every
+ *   program has its time, and the engine, which looks into them, is not told of one whose server does not answer.
  * - Files of a server are never removed: folders go by rmdir(2) alone, which fails where something is mounted.
  */
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, realpath, rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import { mountsBelow, type RunProgram, runProgram } from '../host/mount-table.ts';
+import type { NfsMount } from '../plan/nfs.ts';
+import { probeTcp } from '../probe/tcp-probe.ts';
 
 export interface NetworkMountsOptions {
   /** No directory of it is ever removed with what is in it. */
@@ -18,21 +20,22 @@ export interface NetworkMountsOptions {
   readonly run: RunProgram;
   /** For one mount or unmount. */
   readonly timeoutMs: number;
+  readonly dial: typeof probeTcp;
+  readonly dialMs: number;
   /** The program that mount(8) needs for NFS. */
   readonly helper: string;
 }
 
 /** Of a real board. */
-export function boardMounts(root: string, timeoutMs: number): NetworkMountsOptions {
-  return { root, run: runProgram, timeoutMs, helper: '/sbin/mount.nfs' };
+export function boardMounts(
+  root: string,
+  times: Pick<NetworkMountsOptions, 'timeoutMs' | 'dialMs'>,
+): NetworkMountsOptions {
+  return { root, run: runProgram, dial: probeTcp, helper: '/sbin/mount.nfs', ...times };
 }
 
-export interface NetworkMount {
+export interface NetworkMount extends NfsMount {
   readonly path: string;
-  /** `server:/path`. */
-  readonly source: string;
-  /** As after `-o`. */
-  readonly options: string;
 }
 
 export class NetworkMounts {
@@ -44,12 +47,13 @@ export class NetworkMounts {
     this.#options = options;
   }
 
-  /** Idempotent. Throws an Error that says what to do. */
-  async ensure({ path: target, source, options }: NetworkMount): Promise<void> {
+  /** Idempotent; asks the server each time. Throws an Error that says what to do. */
+  async ensure(mount: NetworkMount): Promise<void> {
+    const { path: target, source, options } = mount;
     const parent = path.dirname(target);
     await mkdir(parent, { recursive: true, mode: 0o700 });
     const plain = path.join(await realpath(parent), path.basename(target));
-    if ((await mountsBelow(plain)).includes(plain)) return;
+    if ((await mountsBelow(plain)).includes(plain)) return this.#ask(mount);
     if (this.#running.has(plain)) {
       throw new Error(`an earlier mount of ${source} has not ended yet: does the server answer?`);
     }
@@ -68,6 +72,13 @@ export class NetworkMounts {
       const words = error instanceof Error ? error.message : String(error);
       throw new Error(`mount of ${source} failed: ${words}`, { cause: error });
     }
+  }
+
+  async #ask({ source, server }: NfsMount): Promise<void> {
+    if (server === undefined) return;
+    const { dial, dialMs } = this.#options;
+    const { answer, output } = await dial(server.host, server.port, dialMs);
+    if (answer !== 'success') throw new Error(`the server of ${source} does not answer: ${output}`);
   }
 
   /** Everything of one pod. Throws when something stays. */

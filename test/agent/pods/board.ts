@@ -125,6 +125,8 @@ export class Board {
         root: path.join(this.directory, 'mounts'),
         run: () => Promise.reject(new Error('no mounts in this test')),
         timeoutMs: 60_000,
+        dial: async () => ({ answer: 'success', output: '' }),
+        dialMs: 60_000,
         helper: '/bin/sh',
         ...this.mounting,
       },

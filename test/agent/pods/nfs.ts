@@ -14,13 +14,22 @@ import { type Board, board, container, pod, until } from './board.ts';
 t.test('how an export is mounted', async (t) => {
   t.same(nfsMount({ server: 'nas.lan', path: '/export' }), {
     source: 'nas.lan:/export',
-    options: 'soft,timeo=100,retrans=2,retry=0',
+    options: 'retry=0',
+    server: { host: 'nas.lan', port: 2049 },
   });
-  const own = ['hard,nfsvers=4.1', 'timeo=50'];
+  const own = ['soft,nfsvers=4.1', 'timeo=50,port=12049'];
   t.same(nfsMount({ server: 'fd00::7', path: '/', readOnly: true, mountOptions: own }), {
     source: '[fd00::7]:/',
-    options: 'retrans=2,retry=0,hard,nfsvers=4.1,timeo=50,ro',
+    options: 'retry=0,soft,nfsvers=4.1,timeo=50,port=12049,ro',
+    server: { host: 'fd00::7', port: 12049 },
   });
+  const withOptions = (...mountOptions: string[]) =>
+    nfsMount({ server: 'nas.lan', path: '/', mountOptions });
+  t.match(withOptions('retry=1'), { options: 'retry=1' });
+  t.match(withOptions('proto=tcp6,port=0'), { server: { port: 2049 } });
+  for (const other of ['udp', 'proto=udp', 'proto=rdma', 'rdma']) {
+    t.notOk(withOptions(other).server, `${other}: not asked by TCP`);
+  }
 });
 
 t.test('where a volume of a server is mounted, by pod and by claim', async (t) => {
@@ -30,7 +39,7 @@ t.test('where a volume of a server is mounted, by pod and by claim', async (t) =
     { name: 'claimed', persistentVolumeClaim: { claimName: 'data' } },
     { name: 'read', persistentVolumeClaim: { claimName: 'data', readOnly: true } },
   ];
-  const nfs = { ...share, mountOptions: ['hard'] };
+  const nfs = { ...share, mountOptions: ['soft'] };
   const one: BoardPod = {
     ...pod('web', { volumes, securityContext: { fsGroup: 7 } }),
     claims: { data: { type: 'problem', message: 'for older agents', nfs } },
@@ -45,15 +54,11 @@ t.test('where a volume of a server is mounted, by pod and by claim', async (t) =
     },
     directories: { data: '/data/u', run: '/run/u', mounts: '/mounts/u' },
   });
-  const common = { type: 'nfs', source: 'nas.lan:/export' };
-  const claimed = 'timeo=100,retrans=2,retry=0,hard';
+  const server = { host: 'nas.lan', port: 2049 };
+  const common = { type: 'nfs', source: 'nas.lan:/export', server };
+  const claimed = 'retry=0,soft';
   t.same(Object.fromEntries(planned), {
-    own: {
-      ...common,
-      path: '/mounts/u/own',
-      options: 'soft,timeo=100,retrans=2,retry=0,ro',
-      readOnly: true,
-    },
+    own: { ...common, path: '/mounts/u/own', options: 'retry=0,ro', readOnly: true },
     claimed: { ...common, path: '/mounts/u/claimed', options: claimed, readOnly: false },
     read: { ...common, path: '/mounts/u/read', options: `${claimed},ro`, readOnly: true },
   });
@@ -100,7 +105,7 @@ t.test('a volume of a server comes and goes with its pod', { skip: isRoot }, asy
   await pi.startAgent();
   pi.want([using('web'), using('other')]);
   await until('ready', () => pi.isReady('web') && pi.isReady('other'));
-  const mount = 'mount -t nfs -o soft,timeo=100,retrans=2,retry=0 -- nas.lan:/export';
+  const mount = 'mount -t nfs -o retry=0 -- nas.lan:/export';
   t.same(calls, [mount, mount], 'once for each pod, whatever its containers');
   const target = path.join(pi.directory, 'mounts', 'uid-web', 'share');
   t.equal(folders.filter((one) => one === target).length, 2);
@@ -175,6 +180,39 @@ t.test('a server that does not answer holds up its own pod only', { skip: isRoot
     answer();
   });
   t.match(late, { message: /mount point does not exist/ }, 'what answers then is mounted nowhere');
+});
+
+t.test('no container is made on what a silent server mounted', { skip: isRoot }, async (t) => {
+  const pi = await board(t);
+  const { run } = fileServer(pi);
+  let isUp = true;
+  const dialled = new Set<string>();
+  pi.mounting = {
+    run,
+    dial: async (host, port) => {
+      dialled.add(`${host}:${port}`);
+      return isUp
+        ? { answer: 'success', output: '' }
+        : { answer: 'failure', output: 'dial tcp nas.lan:2049: i/o timeout' };
+    },
+  };
+  await pi.startAgent();
+  pi.want([using('web')]);
+  await until('ready', () => pi.isReady('web'));
+  isUp = false;
+  pi.engine.loseEverything();
+  await pi.stopAgent();
+  await pi.startAgent();
+  await until('it waits', () => pi.reasons('web').includes('FailedMount'));
+  const event = pi.events.find(({ reason }) => reason === 'FailedMount');
+  t.match(
+    event?.message,
+    'the server of nas.lan:/export does not answer: dial tcp nas.lan:2049: i/o timeout',
+  );
+  t.same((await pi.engine.listContainers()).length, 0, 'the engine knows of none');
+  isUp = true;
+  await until('it runs once the server answers', () => pi.isReady('web'));
+  t.same([...dialled], ['nas.lan:2049']);
 });
 
 t.test('a board without mount.nfs says what to install', { skip: isRoot }, async (t) => {
