@@ -18,7 +18,7 @@ import {
   nodeLifecycleController,
   podGarbageController,
 } from './cluster-controllers.ts';
-import { disruptionController } from './disruption-controller.ts';
+import { disruptionController, staleDisruptionController } from './disruption-controller.ts';
 import { ApiEventRecorder } from './events.ts';
 import { garbageController, type OwnedKind } from './garbage-controller.ts';
 import { horizontalController } from './horizontal-controller.ts';
@@ -147,6 +147,7 @@ export function startControllers(config: ControllersConfig): RunningControllers 
     podGarbageController(informers, times, options.terminatedPodsMax),
     garbageController(informers, options.ownedKinds),
     disruptionController(informers),
+    staleDisruptionController(informers),
     namespaceController(informers, client, options.namespacedResources),
     namespaceAccessController(informers, client, options.caCertificate),
     roleAggregationController(informers, client),

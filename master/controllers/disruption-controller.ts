@@ -1,4 +1,7 @@
-/** PodDisruptionBudgets as the runner drives them: which changes touch which budgets, and how a view is gathered. */
+/**
+ * PodDisruptionBudgets, and pods that say that they are about to be ended, as the runner drives them: which changes touch which
+ * of them, and how a view is gathered.
+ */
 import type { KubeObject, ObjectMeta } from '../../protocol/kinds/meta.ts';
 import type { Pod } from '../../protocol/kinds/types.ts';
 import { matchesLabelSelector } from '../../protocol/selector.ts';
@@ -8,6 +11,7 @@ import { type DisruptionView, reconcileDisruption } from './disruption.ts';
 import { FirstSeen } from './observed-times.ts';
 import { controllerOf } from './pods.ts';
 import { type Controller, watchOf } from './runner.ts';
+import { announcedDisruption, reconcileStaleDisruption } from './stale-disruption.ts';
 
 interface Templated extends KubeObject {
   readonly spec?: { readonly template?: { readonly metadata?: ObjectMeta } };
@@ -85,6 +89,31 @@ export function disruptionController(informers: SharedInformers): Controller {
         },
         now,
       );
+    },
+  };
+}
+
+export function staleDisruptionController({ pods }: SharedInformers): Controller {
+  /** By the uid of the pod; bounded by the pods that are about to be ended. */
+  const announced = new FirstSeen();
+  return {
+    name: 'stale-disruption-controller',
+    workers: 1,
+    watches: [
+      watchOf(pods, ({ type, object }) => {
+        if (type !== 'deleted' && announcedDisruption(object) !== undefined) return [keyOf(object)];
+        announced.forget(object.metadata?.uid ?? '');
+        return [];
+      }),
+    ],
+    reconcile(key, now) {
+      const pod = pods.getByKey(key);
+      const condition = pod && announcedDisruption(pod);
+      if (pod === undefined || condition === undefined) return [];
+      // Told anew, it begins anew.
+      const words = JSON.stringify(condition);
+      const sinceMs = announced.since(pod.metadata?.uid ?? '', words, now.monotonicMs);
+      return reconcileStaleDisruption(pod, sinceMs, now);
     },
   };
 }

@@ -5,6 +5,7 @@ import { KIND_MODULES } from '../../../master/api/kinds/all.ts';
 import { createLocalClient } from '../../../master/api/local-client.ts';
 import { createRegistry } from '../../../master/api/registry.ts';
 import { reconcileDisruption } from '../../../master/controllers/disruption.ts';
+import { reconcileStaleDisruption } from '../../../master/controllers/stale-disruption.ts';
 import { openMemoryStore } from '../../../master/store/memory-store.ts';
 import type {
   Pod,
@@ -122,6 +123,45 @@ t.test('a granted eviction counts until the pod goes, or two minutes', async (t)
   t.match(soon.actions, [{}, { type: 'requeueAfter', delayMs: 1_000 }]);
   const late = count({ spec, pods, status, grantedMsAgo: 120_000 });
   t.match(late.next, { disruptionsAllowed: 1, currentHealthy: 2 });
+});
+
+t.test('what announced an end that has not come is taken back after two minutes', async (t) => {
+  const target = {
+    type: 'DisruptionTarget',
+    status: 'True',
+    reason: 'PreemptionByScheduler',
+    message: 'to be ended',
+    lastTransitionTime: '2025-12-31T23:57:59Z',
+  };
+  const told = (condition: object, more: Partial<Pod> = {}): Pod =>
+    podOf('a', 'rs', {
+      ...more,
+      metadata: { name: 'a', resourceVersion: '7', ...more.metadata },
+      status: { conditions: [READY, { ...target, ...condition }], ...more.status },
+    });
+  const after = (pod: Pod, announcedMsAgo = 600_000) =>
+    reconcileStaleDisruption(pod, NOW.monotonicMs - announcedMsAgo, NOW);
+
+  t.same(after(told({}), 119_000), [{ type: 'requeueAfter', delayMs: 1_000 }]);
+  const [write] = after(told({}), 120_000);
+  const written: Pod = write?.type === 'updateStatus' ? write.object : {};
+  t.same(written.status, {
+    phase: 'Running',
+    conditions: [
+      READY,
+      { type: 'DisruptionTarget', status: 'False', lastTransitionTime: NOW.timestamp },
+    ],
+  });
+  t.equal(written.metadata?.resourceVersion, '7', 'a write of somebody else is a Conflict');
+
+  const kept: [string, Pod][] = [
+    ['it is going', told({}, { metadata: { name: 'a', deletionTimestamp: NOW.timestamp } })],
+    ['it has ended', told({}, { status: { phase: 'Failed' } })],
+    ["it is its board's word", told({ reason: 'TerminationByKubelet' })],
+    ['it is taken back already', told({ status: 'False' })],
+    ['nothing was announced', podOf('a', 'rs')],
+  ];
+  for (const [why, pod] of kept) t.same(after(pod), [], why);
 });
 
 const USER = { name: 'admin', groups: ['system:masters'] };

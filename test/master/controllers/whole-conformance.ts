@@ -3,6 +3,7 @@
  */
 import t from 'tap';
 import { type ApiClient, RESOURCES, type ResourceId } from '../../../master/api/client.ts';
+import { withDisruption } from '../../../master/api/disruption.ts';
 import type { KubeObject } from '../../../protocol/kinds/meta.ts';
 import type {
   ConfigMap,
@@ -275,6 +276,26 @@ t.test('an eviction waits for the budget to allow it', async (t) => {
   await until('it allows one', counts({ disruptionsAllowed: 1 }));
   await evict();
   await until('the pod is gone', isGone(client, RESOURCES.pods, 'kept'));
+});
+
+t.test('a pod that was to be ended and was not says so no more', async (t) => {
+  const { client } = await startWhole(t, { rebalance: 'off' });
+  await addBoard(client, 'a');
+  await namespaceIn(client);
+  await client.create(RESOURCES.pods, podNamed('spared'));
+  const get = () => client.get<Pod>(RESOURCES.pods, namespace, 'spared');
+  await until('it runs', async () => (await get()).status?.podIP !== undefined);
+  const pod = await get();
+  const conditions = withDisruption(pod.status, {
+    reason: 'EvictionByEvictionAPI',
+    message: 'Eviction API: evicting',
+    timestamp: '2026-01-01T00:00:00Z',
+  });
+  await client.update(RESOURCES.pods, { ...pod, status: { ...pod.status, conditions } }, 'status');
+  const condition = async () =>
+    (await get()).status?.conditions?.find(({ type }) => type === 'DisruptionTarget');
+  t.equal((await condition())?.status, 'True');
+  await until('it is taken back', async () => (await condition())?.status === 'False', 20_000);
 });
 
 t.test('the root certificate is in every namespace, and comes back', async (t) => {
