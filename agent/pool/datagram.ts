@@ -24,6 +24,7 @@ import {
 import { type Static, Type } from 'typebox';
 import { decodeMessage, encodeMessage, MessageError } from '../../protocol/codec.ts';
 import { type BoardCredentials, MESSAGE_VERSION, Name, Version } from '../../protocol/messages.ts';
+import { boardOf } from '../network/board-certificate.ts';
 import type { Hello } from './membership.ts';
 
 const FORMAT = 1;
@@ -147,7 +148,7 @@ export class DatagramCodec {
   #meet(der: Buffer): PeerKey | undefined {
     try {
       const certificate = new X509Certificate(der);
-      const node = nodeOf(certificate);
+      const node = boardOf(certificate);
       if (node === undefined || !certificate.verify(this.#authority)) return undefined;
       const { publicKey } = certificate;
       const shared = diffieHellman({ privateKey: this.#privateKey, publicKey });
@@ -158,14 +159,6 @@ export class DatagramCodec {
       return undefined;
     }
   }
-}
-
-/** The board's name; undefined for the certificate of anybody else. */
-function nodeOf({ subject }: X509Certificate): string | undefined {
-  const lines = subject.split('\n');
-  if (!lines.includes('O=system:nodes')) return undefined;
-  const names = lines.filter((line) => line.startsWith('CN='));
-  return names.length === 1 ? /^CN=system:node:(.+)$/.exec(names[0] ?? '')?.[1] : undefined;
 }
 
 function readHello(body: Uint8Array): HelloMessage | undefined {
