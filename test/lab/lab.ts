@@ -26,6 +26,8 @@ const CLIENT = 200;
 
 export interface LabOptions {
   readonly boards: number;
+  /** Numbers of boards that are in another subnet, behind a router. */
+  readonly behindRouter?: readonly number[];
   /** Let this machine itself reach the boards (`npm run lab`). */
   readonly connectHost?: boolean;
   readonly masterFlags?: readonly string[];
@@ -72,7 +74,7 @@ export class Lab {
       // Known before any board is on: what podman needs on this machine.
       lab.#env = (await engineEnvironment(dir, process.env)).env;
       for (let index = 1; index <= options.boards; index += 1) {
-        const place = await lan.plugIn(index);
+        const place = await lan.plugIn(index, options.behindRouter?.includes(index));
         const board = new Board({
           name: `board${index}`,
           dir: join(dir, `board${index}`),

@@ -1,6 +1,7 @@
 /**
- * The LAN of a lab: one namespace with a bridge is the switch; every board is a namespace with a cable (veth) into it. Addresses are
- * from 198.18.0.0/15, which RFC 2544 keeps for benchmarks, so they never hide a real network.
+ * The LAN of a lab: one namespace with a bridge is the switch; every board is a namespace with a cable (veth) into it. It may have a
+ * second bridge with another subnet, and is the router between both. Addresses are from 198.18.0.0/15, which RFC 2544 keeps for
+ * benchmarks, so they never hide a real network.
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -8,25 +9,35 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 const ip = (...args: string[]) => run('ip', args);
 
+/** A bridge of the switch and its subnet. */
+interface Segment {
+  readonly bridge: string;
+  /** The first three octets. */
+  readonly subnet: string;
+}
+
 export class Lan {
   /** Short and unique: interface names have at most 15 characters. */
   readonly id: string;
-  readonly #subnet: string;
+  readonly #near: Segment;
+  readonly #far: Segment;
+  #hasFar = false;
+  /** By the number of the board. */
+  readonly #segments = new Map<number, Segment>();
   readonly #namespaces: string[] = [];
   #hostLink: string | undefined;
 
-  private constructor(id: string, subnet: string) {
+  private constructor(id: string, number: number) {
     this.id = id;
-    this.#subnet = subnet;
+    this.#near = { bridge: 'lan0', subnet: `198.18.${number}` };
+    this.#far = { bridge: 'lan1', subnet: `198.19.${number}` };
   }
 
-  /** `number` (0 to 255) picks the subnet 198.18.NUMBER.0/24. */
+  /** `number` (0 to 255) picks the subnet 198.18.NUMBER.0/24; behind the router it is 198.19.NUMBER.0/24. */
   static async create(id: string, number: number): Promise<Lan> {
-    const lan = new Lan(id, `198.18.${number}`);
+    const lan = new Lan(id, number);
     await lan.#addNamespace(lan.#switch);
-    await ip('-n', lan.#switch, 'link', 'add', 'lan0', 'type', 'bridge');
-    await ip('-n', lan.#switch, 'addr', 'add', `${lan.#subnet}.254/24`, 'dev', 'lan0');
-    await ip('-n', lan.#switch, 'link', 'set', 'lan0', 'up');
+    await lan.#addSegment(lan.#near);
     return lan;
   }
 
@@ -34,10 +45,13 @@ export class Lan {
     return `pier-${this.id}-lan`;
   }
 
-  /** Plugs in board number `index` (1 to 200) and gives its namespace and address. */
-  async plugIn(index: number): Promise<{ netns: string; address: string }> {
+  /** Plugs in board number `index` (1 to 200), where asked for behind the router, and gives its namespace and address. */
+  async plugIn(index: number, isBehindRouter = false): Promise<{ netns: string; address: string }> {
+    if (isBehindRouter) await this.#addRouter();
+    const segment = isBehindRouter ? this.#far : this.#near;
+    this.#segments.set(index, segment);
     const netns = `pier-${this.id}-b${index}`;
-    const address = `${this.#subnet}.${index}`;
+    const address = `${segment.subnet}.${index}`;
     await this.#addNamespace(netns);
     await ip(
       'link',
@@ -53,16 +67,17 @@ export class Lan {
       'netns',
       netns,
     );
-    await ip('-n', this.#switch, 'link', 'set', `b${index}`, 'master', 'lan0', 'up');
+    await ip('-n', this.#switch, 'link', 'set', `b${index}`, 'master', segment.bridge, 'up');
     await ip('-n', netns, 'addr', 'add', `${address}/24`, 'dev', 'eth0');
     await ip('-n', netns, 'link', 'set', 'eth0', 'up');
-    await ip('-n', netns, 'route', 'add', 'default', 'via', `${this.#subnet}.254`);
+    await ip('-n', netns, 'route', 'add', 'default', 'via', `${segment.subnet}.254`);
     return { netns, address };
   }
 
   /** Pulls or plugs the cable of a board at the switch. */
   async cable(index: number, plugged: boolean): Promise<void> {
-    const to = plugged ? ['master', 'lan0'] : ['nomaster'];
+    const { bridge } = this.#segments.get(index) ?? this.#near;
+    const to = plugged ? ['master', bridge] : ['nomaster'];
     await ip('-n', this.#switch, 'link', 'set', `b${index}`, ...to);
   }
 
@@ -72,7 +87,7 @@ export class Lan {
     await ip('link', 'add', link, 'type', 'veth', 'peer', 'name', 'host', 'netns', this.#switch);
     this.#hostLink = link;
     await ip('-n', this.#switch, 'link', 'set', 'host', 'master', 'lan0', 'up');
-    await ip('addr', 'add', `${this.#subnet}.253/24`, 'dev', link);
+    await ip('addr', 'add', `${this.#near.subnet}.253/24`, 'dev', link);
     await ip('link', 'set', link, 'up');
   }
 
@@ -81,6 +96,21 @@ export class Lan {
       await ip('link', 'del', this.#hostLink).catch(() => undefined);
     for (const name of this.#namespaces.reverse())
       await ip('netns', 'del', name).catch(() => undefined);
+  }
+
+  async #addSegment({ bridge, subnet }: Segment): Promise<void> {
+    await ip('-n', this.#switch, 'link', 'add', bridge, 'type', 'bridge');
+    await ip('-n', this.#switch, 'addr', 'add', `${subnet}.254/24`, 'dev', bridge);
+    await ip('-n', this.#switch, 'link', 'set', bridge, 'up');
+  }
+
+  /** The switch becomes the router as well: it knows both subnets, and nothing of pods. */
+  async #addRouter(): Promise<void> {
+    if (this.#hasFar) return;
+    this.#hasFar = true;
+    await this.#addSegment(this.#far);
+    const on = 'echo 1 > /proc/sys/net/ipv4/ip_forward';
+    await run('nsenter', [`--net=/run/netns/${this.#switch}`, 'sh', '-c', on]);
   }
 
   async #addNamespace(name: string): Promise<void> {
