@@ -17,6 +17,7 @@ export interface AgentFlags {
   /** Ranges, with commas between them. */
   readonly dnsClients?: string;
   readonly heartbeatSeconds: number;
+  readonly relayPort: number;
   /** Names of images, with commas between them. */
   readonly pinImages?: string;
   readonly allowShell?: boolean;
@@ -43,6 +44,8 @@ export interface AgentConfig {
   /** Who may ask its DNS server beside the board and its pods: IPv4 ranges. */
   readonly dnsClients: readonly string[];
   readonly heartbeatMs: number;
+  /** TCP, where agents of boards in other subnets come for pods of this one; 0: they are left to the network's routers. */
+  readonly relayPort: number;
   /** Images that stay on the board whatever its disk says. */
   readonly pinnedImages: readonly string[];
   /** Whether people with the right to may be root on this board. */
@@ -136,6 +139,20 @@ export const LIMITS = {
     /** Certificates of boards not met yet that are looked at in a second. */
     strangersMax: 20,
   },
+  /** Between boards of different subnets. */
+  relay: {
+    sessionsMax: 256,
+    streamsMax: 1024,
+    /** HTTP/2's own default: half of a wire of 1 Gbit/s and 1 ms to the other board is full with it. */
+    windowBytes: 64 * 1024,
+    sessionWindowBytes: 2 * 1024 * 1024,
+    datagramBytesMax: 256 * 1024,
+    handshakeTimeoutMs: 5 * SECOND,
+    connectTimeoutMs: 2 * SECOND,
+    pingMs: 10 * SECOND,
+    idleMs: 1 * MINUTE,
+    listenRetry: { firstMs: 1 * SECOND, maxMs: 30 * SECOND },
+  },
   state: {
     waitingPayloadsMax: 4096,
     clusterWriteDelayMs: 2 * SECOND,
@@ -175,6 +192,7 @@ export function configOf(flags: AgentFlags): AgentConfig {
     clusterDomain: flags.clusterDomain.toLowerCase(),
     dnsClients,
     heartbeatMs: flags.heartbeatSeconds * SECOND,
+    relayPort: flags.relayPort,
     allowShell: flags.allowShell === true,
     pinnedImages: listOf(flags.pinImages),
     runtime: {

@@ -94,6 +94,15 @@ function program(): Command {
     )
     .addOption(
       option(
+        '--relay-port <port>',
+        "TCP port at which agents of other subnets reach this board's pods, the same on all boards; 0: the network's routers know the way",
+        'RELAY_PORT',
+      )
+        .argParser(wholeNumber(0, 65_535))
+        .default(8885),
+    )
+    .addOption(
+      option(
         '--pin-images <names>',
         'images that are never removed when the disk is full, with commas between them',
         'PIN_IMAGES',

@@ -6,7 +6,7 @@ import { randomInt } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { systemClock as clock } from '../protocol/clock.ts';
-import type { BoardCredentials } from '../protocol/messages.ts';
+import type { BoardCredentials, BoardRoute } from '../protocol/messages.ts';
 import type { BoardSelf } from './board-self.ts';
 import type { AgentConfig } from './config.ts';
 import { ClusterDns } from './dns/cluster-dns.ts';
@@ -23,8 +23,10 @@ import { PodRoutes } from './network/routes.ts';
 import { arping } from './pool/arping.ts';
 import { PoolMember } from './pool/pool-member.ts';
 import { type HostPort, withHostPorts } from './proxy/host-ports.ts';
+import { withRelayedPods } from './proxy/relayed-pods.ts';
 import { ServiceProxy } from './proxy/service-proxy.ts';
 import { type ServiceProblem, serviceTable } from './proxy/service-table.ts';
+import { Relay } from './relay/relay.ts';
 import type { Reporter } from './reporter.ts';
 import type { DesiredState } from './state/desired-state.ts';
 
@@ -48,13 +50,17 @@ export class BoardTraffic {
   readonly #dns: ClusterDns;
   readonly #routes: PodRoutes;
   readonly #podAddresses: PodAddresses;
+  readonly #relay: Relay;
   readonly #pool: PoolMember;
   readonly #mdns: Mdns;
   #hostPorts: readonly HostPort[] = [];
+  /** Boards whose pods are reached through their agents. */
+  #relayed: readonly BoardRoute[] = [];
 
   constructor(options: TrafficOptions) {
     const { config, credentials, log } = options;
     this.#options = options;
+    this.#relay = this.#makeRelay();
     this.#proxy = new ServiceProxy({
       clock,
       log: log.child({ part: 'proxy' }),
@@ -62,10 +68,16 @@ export class BoardTraffic {
       random: Math.random,
       onProblem: (problem) => this.#tellProblem(problem),
       onWeb: (client, web) => this.#web.accept(client, web),
+      relay: (backend) => this.#relay.connect(backend),
+      relayDatagrams: (backend, events) => this.#relay.datagrams(backend, events),
     });
-    this.#web = new WebServer({ balancer: this.#proxy.balancer, limits: config.limits.web });
+    this.#web = new WebServer({
+      balancer: this.#proxy.balancer,
+      limits: config.limits.web,
+      relay: (backend) => this.#relay.connect(backend),
+    });
     this.#dns = this.#makeDns();
-    this.#routes = new PodRoutes({ self: credentials.node, ip: runIp, log });
+    this.#routes = this.#makeRoutes();
     this.#podAddresses = new PodAddresses({ self: credentials.node, log });
     this.#pool = this.#makePool();
     this.#mdns = this.#makeMdns();
@@ -96,6 +108,7 @@ export class BoardTraffic {
     await this.#dns.stop();
     await this.#web.stop();
     await this.#proxy.stop();
+    this.#relay.stop();
   }
 
   /** The engine has made the network of this board's pods. */
@@ -113,9 +126,10 @@ export class BoardTraffic {
   /** An interface that came or went, a lease with another address; true when the board has another address. */
   async checkNetwork(): Promise<boolean> {
     const { board, log } = this.#options;
-    await this.#routes.check();
     const before = board.address;
     await board.read();
+    await this.#routes.check();
+    this.#followRelayed(this.#relayed);
     this.#followServices();
     if (board.address === before) return false;
     log.info({ before, now: board.address }, "this board's address changed");
@@ -131,14 +145,26 @@ export class BoardTraffic {
     this.#podAddresses.update(boards);
   }
 
+  #followRelayed(boards: readonly BoardRoute[]): void {
+    const { address } = this.#options.board;
+    this.#relayed = boards;
+    // An address that is on no interface is somebody else's who passes on to us.
+    this.#relay.follow(boards, lanOf(address) === undefined ? '0.0.0.0' : address);
+  }
+
   #followServices(): void {
     const { credentials, desired } = this.#options;
     const { address } = this.#options.board;
     const board = { node: credentials.node, address, addresses: localIpv4() };
     const { services, ingresses = [], configs } = desired.current();
     const table = withHostPorts(serviceTable(services, board), this.#hostPorts, board);
+    const ranges = this.#relayed.map(({ podCidr }) => podCidr);
     const routes = routingTable(ingresses, services, board.node);
-    const { problems, ...listened } = withIngresses(table, ingresses, board);
+    const { problems, ...listened } = withIngresses(
+      withRelayedPods(table, services, ranges),
+      ingresses,
+      board,
+    );
     const wrong = [...this.#web.update(routes, ingresses, configs), ...this.#announceNames()];
     this.#portProblems.keepOnly(ingresses);
     this.#proxy.update({ ...listened, problems: [...problems, ...wrong, ...this.#pool.problems] });
@@ -163,6 +189,36 @@ export class BoardTraffic {
       ? this.#portProblems.of(problem, desired.current().ingresses ?? [])
       : [problem];
     for (const one of told) reporter.serviceProblem(one);
+  }
+
+  #makeRoutes(): PodRoutes {
+    const { config, credentials, log, board } = this.#options;
+    return new PodRoutes({
+      self: credentials.node,
+      ip: runIp,
+      log,
+      serviceCidr: config.serviceCidr,
+      lan: () => lanOf(board.address)?.cidr,
+      canRelay: config.relayPort !== 0,
+      onRelays: (boards) => {
+        this.#followRelayed(boards);
+        this.#followServices();
+      },
+    });
+  }
+
+  #makeRelay(): Relay {
+    const { config, credentials, log, desired, reporter } = this.#options;
+    return new Relay({
+      credentials,
+      clock,
+      log: log.child({ part: 'relay' }),
+      limits: config.limits.relay,
+      port: config.relayPort,
+      podCidr: () => desired.current().node?.podCidr ?? '',
+      isBoard: (node) => desired.current().boards.some((board) => board.node === node),
+      onTrouble: (reason, message) => reporter.node(reason, message),
+    });
   }
 
   #makeDns(): ClusterDns {

@@ -57,6 +57,7 @@ async function startBoard(
     serviceCidr: '10.43.0.0/16',
     clusterDomain: 'cluster.local',
     heartbeatSeconds: HEARTBEAT_MS / 1000,
+    relayPort: 0,
   });
   const desired = desiredState(config, credentials, log, (reason) => log.error({ node }, reason));
   await desired.load();

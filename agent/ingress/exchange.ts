@@ -6,11 +6,13 @@
  * be closed by the backend at the very moment at which it is used.
  */
 import http from 'node:http';
-import net from 'node:net';
+import type net from 'node:net';
 import type { Balancer } from '../proxy/balancer.ts';
 import { type ProxyProtocol, proxyHeader } from '../proxy/proxy-header.ts';
 import type { Backend } from '../proxy/service-table.ts';
 import { plainIp } from '../proxy/source-ranges.ts';
+import type { RelayedSocket } from '../relay/relayed-socket.ts';
+import type { BackendAgent } from './backend-agent.ts';
 import type { RouteTarget } from './routing-table.ts';
 
 export interface ExchangeLimits {
@@ -28,7 +30,7 @@ export interface ExchangeOptions {
   /** It follows: see `onConnected`. */
   readonly hasBody: boolean;
   readonly balancer: Balancer;
-  readonly agent: http.Agent;
+  readonly agent: BackendAgent;
   readonly limits: ExchangeLimits;
   /** A backend has the connection: its body may follow now. Not called without one. */
   readonly onConnected: (upstream: http.ClientRequest) => void;
@@ -92,7 +94,9 @@ export class Exchange {
       method,
       path,
       headers: [...headers, ...(kept || onUpgrade !== undefined ? [] : ['Connection', 'close'])],
-      ...(kept ? { agent } : { createConnection: () => connect(backend, client, proxyProtocol) }),
+      ...(kept
+        ? { agent }
+        : { createConnection: () => connect(agent.dial(backend), client, proxyProtocol) }),
     });
     this.#upstream = upstream;
     upstream.on('socket', (socket) => {
@@ -154,12 +158,11 @@ export class Exchange {
 }
 
 /** Such a connection is for one request: the PROXY protocol speaks of one client. */
-function connect(
-  { ip: host, port }: Backend,
+function connect<S extends net.Socket | RelayedSocket>(
+  socket: S,
   client: net.Socket,
   proxyProtocol: ProxyProtocol | undefined,
-): net.Socket {
-  const socket = net.connect({ host, port });
+): S {
   if (proxyProtocol !== undefined) socket.write(proxyHeader(proxyProtocol, client));
   return socket;
 }

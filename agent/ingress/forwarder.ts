@@ -8,6 +8,7 @@ import type { Socket } from 'node:net';
 import { pipeline } from 'node:stream';
 import type { Balancer } from '../proxy/balancer.ts';
 import { plainIp } from '../proxy/source-ranges.ts';
+import type { BackendAgent } from './backend-agent.ts';
 import { Exchange, type ExchangeLimits, type ExchangeOptions } from './exchange.ts';
 import {
   type ClientFacts,
@@ -29,7 +30,7 @@ export interface ForwarderLimits extends ExchangeLimits {
 
 export interface ForwarderOptions {
   readonly balancer: Balancer;
-  readonly agent: http.Agent;
+  readonly agent: BackendAgent;
   readonly limits: ForwarderLimits;
   readonly routes: () => RoutingTable;
 }

@@ -13,6 +13,8 @@ import type { DesiredIngress } from '../../protocol/ingress.ts';
 import type { ConfigLookup } from '../plan/environment.ts';
 import type { Balancer } from '../proxy/balancer.ts';
 import type { ListenerSpec, ServiceProblem } from '../proxy/service-table.ts';
+import type { RelayTo } from '../proxy/tcp-connection.ts';
+import { BackendAgent } from './backend-agent.ts';
 import { Certificates } from './certificates.ts';
 import { Forwarder, type ForwarderLimits } from './forwarder.ts';
 import { hasBody } from './headers.ts';
@@ -36,13 +38,15 @@ export interface WebLimits extends ForwarderLimits {
 export interface WebServerOptions {
   readonly balancer: Balancer;
   readonly limits: WebLimits;
+  /** For backends that are not reached directly. */
+  readonly relay?: RelayTo;
 }
 
 const CHECK_MS = 1000;
 
 export class WebServer {
   readonly #limits: WebLimits;
-  readonly #agent: http.Agent;
+  readonly #agent: BackendAgent;
   readonly #forwarder: Forwarder;
   readonly #certificates = new Certificates();
   readonly #sockets = new Set<Socket>();
@@ -51,9 +55,9 @@ export class WebServer {
   #https: https.Server | undefined;
   #routes: RoutingTable = { hosts: new Map(), problems: [] };
 
-  constructor({ balancer, limits }: WebServerOptions) {
+  constructor({ balancer, limits, relay }: WebServerOptions) {
     this.#limits = limits;
-    this.#agent = new http.Agent({
+    this.#agent = new BackendAgent(relay, {
       keepAlive: true,
       maxFreeSockets: limits.backendIdleMax,
       timeout: limits.backendIdleMs,

@@ -1,32 +1,25 @@
 /**
- * Routes to the pods of the other boards, through their LAN addresses. Only routes with our own protocol number
+ * Routes to the pods of the other boards, through their LAN addresses; the ranges of boards behind another subnet are made local
+ * instead, so that the agent can listen on the addresses of their pods (agent/relay/). Only routes with our own protocol number
  * are ever looked at or changed. Forks `ip` only when something has to change; the minutely look for
  * routes that somebody else removed (a DHCP client, an interface that went down) reads /proc.
  */
 import { readFile } from 'node:fs/promises';
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import type { BoardRoute } from '../../protocol/messages.ts';
-import { cidrContains } from '../plan/pod-ip.ts';
 import { messageOf } from '../pods/pod-steps.ts';
 import { ROUTE_PROTOCOL, type RunIp } from './anyip.ts';
-
-export interface Route {
-  readonly cidr: string;
-  readonly via: string;
-}
+import { type Reach, type Route, reachOf } from './reach.ts';
+import { kernelLocalRanges, kernelRoutes, parseLocalRanges, parseRoutes } from './route-tables.ts';
 
 export interface RouteChanges {
   readonly set: readonly Route[];
   readonly remove: readonly Route[];
 }
 
-/** What has to change so that `present` becomes what `boards` ask for. Pure. */
-export function routeChanges(
-  boards: readonly BoardRoute[],
-  self: string,
-  present: readonly Route[],
-): RouteChanges {
-  const wanted = wantedRoutes(boards, self);
+/** What has to change so that `present` becomes `wanted`. Pure. */
+export function routeChanges(wanted: readonly Route[], present: readonly Route[]): RouteChanges {
   const have = new Map(present.map(({ cidr, via }) => [cidr, via]));
   const names = new Set(wanted.map(({ cidr }) => cidr));
   return {
@@ -35,65 +28,54 @@ export function routeChanges(
   };
 }
 
-/** From `ip -json route show proto 99`. The local route of the service range is not among them. Pure. */
-export function parseRoutes(json: string): Route[] {
-  const list: unknown = json.trim() === '' ? [] : JSON.parse(json);
-  if (!Array.isArray(list)) return [];
-  return list.flatMap((entry: unknown) => {
-    if (typeof entry !== 'object' || entry === null) return [];
-    const dst = 'dst' in entry ? entry.dst : undefined;
-    const gateway = 'gateway' in entry ? entry.gateway : undefined;
-    return typeof dst === 'string' && typeof gateway === 'string'
-      ? [{ cidr: dst, via: gateway }]
-      : [];
-  });
-}
-
-/** The routes with a gateway in the text of /proc/net/route. Pure. */
-export function kernelRoutes(text: string): Route[] {
-  return text.split('\n').flatMap((line) => {
-    const [, destination, gateway, , , , , mask] = line.trim().split(/\s+/);
-    const cidr = destination === undefined ? undefined : hexAddress(destination);
-    const via = gateway === undefined ? undefined : hexAddress(gateway);
-    const bits = mask === undefined ? undefined : hexBits(mask);
-    if (cidr === undefined || via === undefined || bits === undefined) return [];
-    return [{ cidr: `${cidr}/${bits}`, via }];
-  });
-}
-
 export interface PodRoutesOptions {
   readonly self: string;
   readonly ip: RunIp;
   readonly log: Logger;
+  /** Local as well, and none of the boards' ranges. */
+  readonly serviceCidr: string;
+  /** The board's LAN address with its prefix, as it is now; undefined: see `reachOf`. */
+  readonly lan: () => string | undefined;
+  /** Whether boards that cannot be a gateway are relayed to. */
+  readonly canRelay: boolean;
+  /** Their pods are reached through their agents from now on; those of all others are not. */
+  readonly onRelays: (boards: readonly BoardRoute[]) => void;
 }
 
 export class PodRoutes {
   readonly #options: PodRoutesOptions;
-  #boards: readonly BoardRoute[] | undefined;
+  #boards: readonly BoardRoute[] = [];
+  #applied: Reach | undefined;
+  #relays: readonly BoardRoute[] = [];
   #work: Promise<void> = Promise.resolve();
-  readonly #failed = new Map<string, string>();
+  /** Ranges whose route the kernel did not take, with its words. */
+  readonly #refused = new Map<string, string>();
 
   constructor(options: PodRoutesOptions) {
     this.#options = options;
   }
 
-  /** Follows the boards there are. Boards that are unknown (`undefined`) change nothing. */
+  /** Follows the boards there are. */
   update(boards: readonly BoardRoute[]): void {
-    const key = JSON.stringify(wantedRoutes(boards, this.#options.self));
-    const known = this.#boards && JSON.stringify(wantedRoutes(this.#boards, this.#options.self));
     this.#boards = boards;
-    if (key !== known) this.#apply();
+    if (!isDeepStrictEqual(this.#reach(), this.#applied)) this.#apply();
   }
 
-  /** Puts back what is missing; call it now and then. */
+  /** Puts back what is missing, and follows the board's own address; call it now and then. */
   async check(): Promise<void> {
-    const text = await readFile('/proc/net/route', 'utf8').catch(() => '');
-    const present = new Set(kernelRoutes(text).map(({ cidr, via }) => `${cidr} ${via}`));
-    const wanted = wantedRoutes(this.#boards ?? [], this.#options.self);
-    const missing = wanted.filter(
-      ({ cidr, via }) => !present.has(`${cidr} ${via}`) && !this.#failed.has(cidr),
+    const [routes, trie] = await Promise.all(
+      ['/proc/net/route', '/proc/net/fib_trie'].map((file) =>
+        readFile(file, 'utf8').catch(() => ''),
+      ),
     );
-    if (missing.length > 0 || this.#failed.size > 0) this.#apply();
+    const present = new Set(kernelRoutes(routes ?? '').map(({ cidr, via }) => `${cidr} ${via}`));
+    const local = kernelLocalRanges(trie ?? '');
+    const reach = this.#reach();
+    const isWhole =
+      isDeepStrictEqual(reach, this.#applied) &&
+      reach.routes.every(({ cidr, via }) => present.has(`${cidr} ${via}`)) &&
+      this.#relays.every(({ podCidr }) => local.has(podCidr));
+    if (!isWhole || this.#refused.size > 0) this.#apply();
   }
 
   /** Waits for changes under way. */
@@ -101,63 +83,89 @@ export class PodRoutes {
     await this.#work;
   }
 
+  #reach(): Reach {
+    const { self, lan, canRelay } = this.#options;
+    return reachOf(this.#boards, self, canRelay ? lan() : undefined);
+  }
+
   #apply(): void {
+    this.#applied = this.#reach();
     this.#work = this.#work
       .then(() => this.#applyNow())
       .catch((error: unknown) => {
+        this.#applied = undefined;
         this.#options.log.error({ reason: messageOf(error) }, 'routes to boards cannot be set');
       });
   }
 
   async #applyNow(): Promise<void> {
-    const { ip, self, log } = this.#options;
-    const present = parseRoutes(
-      await ip(['-json', '-4', 'route', 'show', 'proto', ROUTE_PROTOCOL]),
-    );
-    const { set, remove } = routeChanges(this.#boards ?? [], self, present);
-    for (const { cidr, via } of remove) {
-      await ip(['route', 'del', cidr, 'via', via, 'proto', ROUTE_PROTOCOL]);
-      this.#failed.delete(cidr);
-      log.info({ cidr, via }, 'route removed');
+    const { ip, serviceCidr, canRelay } = this.#options;
+    const show = ['-json', '-4', 'route', 'show'];
+    const present = parseRoutes(await ip([...show, 'proto', ROUTE_PROTOCOL]));
+    const local = parseLocalRanges(
+      await ip([...show, 'table', 'local', 'proto', ROUTE_PROTOCOL]),
+    ).filter((range) => range !== serviceCidr);
+    const { routes, relays } = this.#reach();
+    await this.#setRoutes(routeChanges(routes, present).set);
+    for (const range of this.#refused.keys()) {
+      if (!routes.some(({ cidr }) => cidr === range)) this.#refused.delete(range);
     }
-    for (const { cidr, via } of set) {
+    const refused = this.#boards.filter(({ podCidr }) => this.#refused.has(podCidr));
+    const wanted = canRelay ? [...relays, ...refused] : [];
+    // Nobody listens on addresses that stop being local, and all of them are when somebody begins to.
+    const known = new Set(this.#relays.map(({ podCidr }) => podCidr));
+    this.#tell(wanted.filter(({ podCidr }) => known.has(podCidr)));
+    const taken = routes.filter(({ cidr }) => !this.#refused.has(cidr));
+    await this.#removeRoutes(routeChanges(taken, present).remove);
+    await this.#followLocal(
+      wanted.map(({ podCidr }) => podCidr),
+      local,
+    );
+    this.#tell(wanted);
+  }
+
+  async #setRoutes(routes: readonly Route[]): Promise<void> {
+    const { ip, log } = this.#options;
+    for (const { cidr, via } of routes) {
       try {
         await ip(['route', 'replace', cidr, 'via', via, 'proto', ROUTE_PROTOCOL]);
-        this.#failed.delete(cidr);
+        this.#refused.delete(cidr);
         log.info({ cidr, via }, 'route set');
       } catch (error) {
-        // A board in another subnet cannot be a gateway; the others still can.
+        // What the kernel does not reach without a router cannot be a gateway; the others still can.
         const reason = messageOf(error);
-        if (this.#failed.get(cidr) !== reason) log.warn({ cidr, via, reason }, 'route not set');
-        this.#failed.set(cidr, reason);
+        if (this.#refused.get(cidr) !== reason) log.warn({ cidr, via, reason }, 'route not set');
+        this.#refused.set(cidr, reason);
       }
     }
   }
-}
 
-function wantedRoutes(boards: readonly BoardRoute[], self: string): Route[] {
-  const own = boards.find(({ node }) => node === self);
-  return boards
-    .filter(({ node, podCidr, address }) => {
-      const usable = node !== self && podCidr !== '' && address !== '';
-      // A board must never route its own pods, or a gateway, to somebody else.
-      return usable && podCidr !== own?.podCidr && !cidrContains(podCidr, address);
-    })
-    .map(({ podCidr, address }) => ({ cidr: podCidr, via: address }))
-    .sort((a, b) => (a.cidr < b.cidr ? -1 : 1));
-}
+  async #removeRoutes(routes: readonly Route[]): Promise<void> {
+    const { ip, log } = this.#options;
+    for (const { cidr, via } of routes) {
+      await ip(['route', 'del', cidr, 'via', via, 'proto', ROUTE_PROTOCOL]);
+      log.info({ cidr, via }, 'route removed');
+    }
+  }
 
-/** "0101A8C0" is 192.168.1.1: the kernel prints the address in the board's byte order (little endian). */
-function hexAddress(hex: string): string | undefined {
-  if (!/^[0-9A-F]{8}$/.test(hex)) return undefined;
-  return [6, 4, 2, 0].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)).join('.');
-}
+  /** AnyIP, as for services: the kernel takes all addresses of these ranges for the board's own. */
+  async #followLocal(wanted: readonly string[], present: readonly string[]): Promise<void> {
+    const { ip, log } = this.#options;
+    const local = (verb: string, cidr: string) =>
+      ip(['route', verb, 'local', cidr, 'dev', 'lo', 'proto', ROUTE_PROTOCOL]);
+    for (const cidr of present.filter((range) => !wanted.includes(range))) {
+      await local('del', cidr);
+      log.info({ cidr }, 'pods of a board are not relayed to any more');
+    }
+    for (const cidr of wanted.filter((range) => !present.includes(range))) {
+      await local('replace', cidr);
+      log.info({ cidr }, 'pods of a board behind another subnet are relayed to');
+    }
+  }
 
-function hexBits(mask: string): number | undefined {
-  const address = hexAddress(mask);
-  if (address === undefined) return undefined;
-  const bits = address
-    .split('.')
-    .map((part) => Number(part).toString(2).replaceAll('0', '').length);
-  return bits.reduce((sum, count) => sum + count, 0);
+  #tell(relays: readonly BoardRoute[]): void {
+    if (isDeepStrictEqual(relays, this.#relays)) return;
+    this.#relays = relays;
+    this.#options.onRelays(relays);
+  }
 }

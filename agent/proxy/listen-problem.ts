@@ -8,7 +8,12 @@ import { kindOf, type ListenerSpec, type ServiceProblem } from './service-table.
 export const LEAVE_OUT = `leave Ingresses to other boards (kubectl label node BOARD ${INGRESS_LABEL}=false)`;
 
 export async function listenProblem(
-  { service, ip, port }: Pick<ListenerSpec, 'service' | 'ip' | 'port'>,
+  {
+    service,
+    ip,
+    port,
+    isRelayedPod,
+  }: Pick<ListenerSpec, 'service' | 'ip' | 'port' | 'isRelayedPod'>,
   transport: Transport,
   error: NodeJS.ErrnoException,
 ): Promise<ServiceProblem> {
@@ -18,6 +23,12 @@ export async function listenProblem(
     return { service, reason: 'ListenFailed', message };
   }
   const holder = await portHolder(port, transport).catch(() => undefined);
+  if (isRelayedPod === true) {
+    const message =
+      `pod ${ip}, which is behind another subnet, is not reached by its IP from this board: ${what} is held here by ` +
+      `${holder ?? 'another program'}: stop it, or give the pod another port`;
+    return { service, reason: 'PortConflict', message };
+  }
   const other = {
     Pod: 'give the pod another hostPort',
     Service: `give the service another ${ip === undefined ? 'nodePort' : 'port'}`,

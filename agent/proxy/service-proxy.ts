@@ -6,7 +6,7 @@ import type { Clock } from '../../protocol/clock.ts';
 import { Balancer } from './balancer.ts';
 import type { ServiceProblem, ServiceTable } from './service-table.ts';
 import { type ProxyLimits, TcpProxy, type TcpProxyOptions } from './tcp-proxy.ts';
-import { type UdpLimits, UdpProxy } from './udp-proxy.ts';
+import { type UdpLimits, UdpProxy, type UdpProxyOptions } from './udp-proxy.ts';
 
 export interface ServiceProxyLimits extends ProxyLimits, UdpLimits {
   /** Clients of services with session affinity that are remembered. */
@@ -21,6 +21,9 @@ export interface ServiceProxyOptions {
   readonly onProblem: (problem: ServiceProblem) => void;
   /** Absent: nobody is the web server of this board. */
   readonly onWeb?: TcpProxyOptions['onWeb'];
+  /** Absent: all backends are reached directly. */
+  readonly relay?: TcpProxyOptions['relay'];
+  readonly relayDatagrams?: UdpProxyOptions['relayDatagrams'];
 }
 
 export class ServiceProxy {
@@ -31,13 +34,14 @@ export class ServiceProxy {
   readonly #udp: UdpProxy;
   #told = new Set<string>();
 
-  constructor({ clock, log, limits, random, onProblem, onWeb }: ServiceProxyOptions) {
+  constructor(options: ServiceProxyOptions) {
+    const { clock, log, limits, random, onProblem, onWeb, relay, relayDatagrams } = options;
     this.balancer = new Balancer({ clock, random, clientsMax: limits.affinityClientsMax });
     const shared = { clock, log, limits, balancer: this.balancer, onProblem };
     this.#onProblem = onProblem;
     const reset: TcpProxyOptions['onWeb'] = (client) => client.resetAndDestroy();
-    this.#tcp = new TcpProxy({ ...shared, onWeb: onWeb ?? reset });
-    this.#udp = new UdpProxy(shared);
+    this.#tcp = new TcpProxy({ ...shared, relay, onWeb: onWeb ?? reset });
+    this.#udp = new UdpProxy({ ...shared, relayDatagrams });
   }
 
   update({ listeners, udpListeners, problems }: ServiceTable): void {

@@ -46,6 +46,8 @@ export interface ListenerSpec {
   readonly proxyProtocol?: ProxyProtocol;
   /** The agent itself answers, as a web server. For TCP. */
   readonly web?: 'http' | 'https';
+  /** The address is that of a pod of another board, which is the only backend. */
+  readonly isRelayedPod?: true;
 }
 
 export interface ServiceProblem {

@@ -5,16 +5,22 @@
  * reset, a slow reader holds back only its own sender, and an idle connection stays open as long as both sides
  * want. A backend that refuses is skipped before a byte of the client was read, so nothing is lost.
  */
+import type { RelayedSocket } from '../relay/relayed-socket.ts';
 import type { End, EndOwner } from './end.ts';
 import type { BufferPool } from './read-buffer.ts';
+import { RelayedEnd } from './relayed-end.ts';
 import type { Backend } from './service-table.ts';
 import { TcpEnd } from './tcp-end.ts';
 import type { TcpHandle } from './tcp-handle.ts';
+
+/** A connection to a backend that is not reached directly; undefined for one that is. */
+export type RelayTo = (backend: Backend) => RelayedSocket | undefined;
 
 /** The same for all connections of a listener. */
 export interface ForwardOptions {
   /** The next backend to try; undefined when there is none left. */
   readonly nextBackend: (client: TcpEnd, tried: ReadonlySet<Backend>) => Backend | undefined;
+  readonly relay?: RelayTo | undefined;
   /** What a backend is told before the client's first byte. */
   readonly greeting: (client: TcpEnd) => Buffer | undefined;
   readonly keepAliveMs: number;
@@ -52,7 +58,7 @@ export class Connection implements EndOwner {
 
   /** Looks for a backend. */
   begin(): void {
-    const { nextBackend, onOpen, onRefused, pool } = this.#options;
+    const { nextBackend, onOpen, onRefused, pool, relay } = this.#options;
     const backend = nextBackend(this.#client, this.#tried ?? NONE);
     if (backend === undefined) {
       this.#client.reset();
@@ -62,6 +68,11 @@ export class Connection implements EndOwner {
     this.#backend = backend;
     onOpen(backend);
     this.#looks = 0;
+    const relayed = relay?.(backend);
+    if (relayed !== undefined) {
+      this.#upstream = new RelayedEnd(this, relayed);
+      return;
+    }
     const upstream = new TcpEnd(this, pool);
     this.#upstream = upstream;
     upstream.connect(backend.ip, backend.port);

@@ -36,6 +36,8 @@ export interface TcpProxyOptions {
   readonly limits: ProxyLimits;
   readonly balancer: Balancer;
   readonly onProblem: (problem: ServiceProblem) => void;
+  /** For backends that are not reached directly. */
+  readonly relay?: ForwardOptions['relay'];
   /** A client of a port on which the agent itself is the web server. */
   readonly onWeb: (client: net.Socket, web: NonNullable<ListenerSpec['web']>) => void;
 }
@@ -203,8 +205,9 @@ export class TcpProxy {
   }
 
   #forwarding(listener: Listener): ForwardOptions {
-    const { limits, log, balancer } = this.#options;
+    const { limits, log, balancer, relay } = this.#options;
     return {
+      relay,
       // Endpoints may change while backends are tried: the newest count.
       nextBackend: (client, tried) => {
         const spec = specFor(listener.specs, client);

@@ -2,8 +2,8 @@
  * One client's datagrams to one backend and back. UDP has no beginning and no end: a flow begins with a client's first
  * datagram and is over when nothing has passed for a while.
  */
-import dgram from 'node:dgram';
 import type { ByteBudget } from './byte-budget.ts';
+import type { DatagramEvents, DatagramPath } from './datagram-path.ts';
 import type { Backend } from './service-table.ts';
 
 export interface UdpClient {
@@ -15,6 +15,7 @@ export interface UdpFlowOptions {
   readonly client: UdpClient;
   /** The next backend to try; undefined when there is none left. */
   readonly nextBackend: (tried: ReadonlySet<Backend>) => Backend | undefined;
+  readonly open: (backend: Backend, events: DatagramEvents) => DatagramPath;
   /**
    * Datagrams kept until the backend's socket is ready or the backend has said something: at most so many, none longer than so many
    * milliseconds (a backend that does not listen is told of at once), and those of all flows together within the budget.
@@ -31,9 +32,6 @@ export interface UdpFlowOptions {
   readonly onRefused: () => void;
 }
 
-/** What the kernel says of a backend that takes nothing: it may say so to whoever sends next. */
-const REFUSALS: ReadonlySet<string> = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH']);
-
 interface Waiting {
   readonly bytes: Buffer;
   readonly atMs: number;
@@ -44,7 +42,7 @@ interface Waiting {
 export class UdpFlow {
   readonly #options: UdpFlowOptions;
   readonly #tried = new Set<Backend>();
-  #socket: dgram.Socket | undefined;
+  #path: DatagramPath | undefined;
   #connected = false;
   /** Sent again to another backend when this one turns out not to listen. Empty once it has answered. */
   #waiting: Waiting[] = [];
@@ -67,7 +65,7 @@ export class UdpFlow {
   send(bytes: Buffer): void {
     if (this.#closed) return;
     this.#keep(bytes);
-    if (this.#connected) this.#forward(bytes);
+    if (this.#connected) this.#path?.send(bytes);
   }
 
   /** Lets go of what nobody will send again; call it now and then. */
@@ -96,35 +94,24 @@ export class UdpFlow {
     this.#tried.add(backend);
     this.backend = backend;
     this.#options.onOpen(backend);
-    const socket = dgram.createSocket('udp4');
-    this.#socket = socket;
-    socket.on('message', (bytes) => {
-      this.replied = true;
-      this.#forget(this.#waiting.length);
-      this.#options.onReply(bytes);
+    const path = this.#options.open(backend, {
+      onMessage: (bytes) => {
+        this.replied = true;
+        this.#forget(this.#waiting.length);
+        this.#options.onReply(bytes);
+      },
+      onError: () => {
+        if (this.#path === path && !this.#closed) this.#next();
+      },
+      onOpen: () => {
+        if (this.#path !== path) return;
+        this.#connected = true;
+        this.dropOld();
+        for (const { bytes } of this.#waiting) path.send(bytes);
+        this.#waiting = this.#waiting.filter(({ isCounted }) => isCounted);
+      },
     });
-    // Connected, so that the kernel tells when nobody listens there (ICMP) and lets no others in.
-    socket.on('error', () => this.#refused(socket));
-    socket.connect(backend.port, backend.ip, () => {
-      if (this.#socket !== socket) return;
-      this.#connected = true;
-      this.dropOld();
-      for (const { bytes } of this.#waiting) this.#forward(bytes);
-      this.#waiting = this.#waiting.filter(({ isCounted }) => isCounted);
-    });
-  }
-
-  #forward(bytes: Buffer): void {
-    const socket = this.#socket;
-    socket?.send(bytes, (error) => {
-      if (error !== null && 'code' in error && REFUSALS.has(String(error.code))) {
-        this.#refused(socket);
-      }
-    });
-  }
-
-  #refused(socket: dgram.Socket): void {
-    if (this.#socket === socket && !this.#closed) this.#next();
+    this.#path = path;
   }
 
   #keep(bytes: Buffer): void {
@@ -149,8 +136,8 @@ export class UdpFlow {
     const { backend } = this;
     this.backend = undefined;
     this.#connected = false;
-    this.#socket?.close();
-    this.#socket = undefined;
+    this.#path?.close();
+    this.#path = undefined;
     if (backend !== undefined) this.#options.onClosed(backend);
   }
 }

@@ -11,6 +11,7 @@ import type { Clock } from '../../protocol/clock.ts';
 import { type Backoff, type BackoffLimits, growBackoff } from '../plan/backoff.ts';
 import type { Balancer } from './balancer.ts';
 import { ByteBudget } from './byte-budget.ts';
+import { directPath, type OpenDatagrams } from './datagram-path.ts';
 import { listenProblem } from './listen-problem.ts';
 import {
   type Backend,
@@ -40,6 +41,8 @@ export interface UdpProxyOptions {
   readonly limits: UdpLimits;
   readonly balancer: Balancer;
   readonly onProblem: (problem: ServiceProblem) => void;
+  /** For backends that are not reached directly. */
+  readonly relayDatagrams?: OpenDatagrams | undefined;
 }
 
 interface Listener {
@@ -172,11 +175,12 @@ export class UdpProxy {
   }
 
   #begin(listener: Listener, key: string, client: dgram.RemoteInfo): UdpFlow | undefined {
-    const { balancer, clock, limits } = this.#options;
+    const { balancer, clock, limits, relayDatagrams } = this.#options;
     const { address, port } = client;
     let refused = false;
     const flow: UdpFlow = new UdpFlow({
       client: { address, port },
+      open: (backend, events) => relayDatagrams?.(backend, events) ?? directPath(backend, events),
       waitingMax: limits.udpWaitingMax,
       waitingMs: limits.udpWaitingMs,
       budget: this.#waitingBytes,

@@ -111,7 +111,10 @@ async function removePodChain(): Promise<void> {
 }
 
 async function removeRoutes(serviceCidr: string): Promise<void> {
-  await run('ip', ['route', 'flush', 'proto', ROUTE_PROTOCOL]).catch(() => undefined);
+  for (const table of ['main', 'local']) {
+    const flush = ['route', 'flush', 'table', table, 'proto', ROUTE_PROTOCOL];
+    await run('ip', flush).catch(() => undefined);
+  }
   const local = (await run('ip', ['route', 'show', 'table', 'local', 'type', 'local', serviceCidr]))
     .stdout;
   if (local.trim() !== '') await run('ip', ['route', 'del', 'local', serviceCidr, 'dev', 'lo']);

@@ -5,8 +5,10 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
+import { reachOf } from '../../agent/network/reach.ts';
 import { parseResolver } from '../../agent/network/resolver.ts';
-import { kernelRoutes, parseRoutes, routeChanges } from '../../agent/network/routes.ts';
+import { kernelRoutes, parseRoutes } from '../../agent/network/route-tables.ts';
+import { routeChanges } from '../../agent/network/routes.ts';
 import { makeVolumes } from '../../agent/pods/volumes.ts';
 import { judgeManifest } from '../../agent/state/accept.ts';
 import { DesiredState } from '../../agent/state/desired-state.ts';
@@ -497,7 +499,7 @@ t.test('routes: only what has to change', async (t) => {
       { type: 'local', dst: '10.43.0.0/16', dev: 'lo' },
     ]),
   );
-  t.same(routeChanges(boards, 'pi', present), {
+  t.same(routeChanges(reachOf(boards, 'pi', '192.0.2.1/24').routes, present), {
     set: [{ cidr: '10.42.3.0/24', via: '192.0.2.3' }],
     remove: [{ cidr: '10.42.8.0/24', via: '192.0.2.8' }],
   });

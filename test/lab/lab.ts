@@ -166,6 +166,11 @@ export class Lab {
     await this.#lan.cable(index, plugged);
   }
 
+  /** Plugs a board that is behind the router into the LAN; returns its new address. Its agent looks each minute, and when it starts. */
+  async move(index: number): Promise<string> {
+    return this.#lan.move(index);
+  }
+
   /** A machine on the LAN that is no board: a network namespace (`nsenter --net=/run/netns/NETNS`). */
   async plugInClient(): Promise<{ netns: string; address: string }> {
     return this.#lan.plugIn(CLIENT);

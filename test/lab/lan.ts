@@ -50,8 +50,7 @@ export class Lan {
     if (isBehindRouter) await this.#addRouter();
     const segment = isBehindRouter ? this.#far : this.#near;
     this.#segments.set(index, segment);
-    const netns = `pier-${this.id}-b${index}`;
-    const address = `${segment.subnet}.${index}`;
+    const netns = this.#netnsOf(index);
     await this.#addNamespace(netns);
     await ip(
       'link',
@@ -67,11 +66,15 @@ export class Lan {
       'netns',
       netns,
     );
-    await ip('-n', this.#switch, 'link', 'set', `b${index}`, 'master', segment.bridge, 'up');
-    await ip('-n', netns, 'addr', 'add', `${address}/24`, 'dev', 'eth0');
     await ip('-n', netns, 'link', 'set', 'eth0', 'up');
-    await ip('-n', netns, 'route', 'add', 'default', 'via', `${segment.subnet}.254`);
-    return { netns, address };
+    return { netns, address: await this.#connect(index, segment) };
+  }
+
+  /** Plugs a board into the LAN that has been behind the router, and gives its new address. */
+  async move(index: number): Promise<string> {
+    this.#segments.set(index, this.#near);
+    await ip('-n', this.#netnsOf(index), 'addr', 'flush', 'dev', 'eth0');
+    return this.#connect(index, this.#near);
   }
 
   /** Pulls or plugs the cable of a board at the switch. */
@@ -96,6 +99,19 @@ export class Lan {
       await ip('link', 'del', this.#hostLink).catch(() => undefined);
     for (const name of this.#namespaces.reverse())
       await ip('netns', 'del', name).catch(() => undefined);
+  }
+
+  async #connect(index: number, { bridge, subnet }: Segment): Promise<string> {
+    const netns = this.#netnsOf(index);
+    const address = `${subnet}.${index}`;
+    await ip('-n', this.#switch, 'link', 'set', `b${index}`, 'master', bridge, 'up');
+    await ip('-n', netns, 'addr', 'add', `${address}/24`, 'dev', 'eth0');
+    await ip('-n', netns, 'route', 'add', 'default', 'via', `${subnet}.254`);
+    return address;
+  }
+
+  #netnsOf(index: number): string {
+    return `pier-${this.id}-b${index}`;
   }
 
   async #addSegment({ bridge, subnet }: Segment): Promise<void> {
