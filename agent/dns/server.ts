@@ -58,6 +58,8 @@ export class DnsServer {
     this.#stopped = true;
     for (const { timer } of this.#retries.values()) clearTimeout(timer);
     this.#udp?.close();
+    // What is answered from now on has nobody to go to.
+    this.#udp = undefined;
     this.#tcp?.close();
     for (const client of this.#clients) client.destroy();
   }

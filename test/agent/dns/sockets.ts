@@ -105,6 +105,7 @@ interface Options {
   readonly tcpIdleMs?: number;
   readonly endpoints?: number;
   readonly attemptMs?: number;
+  readonly onDown?: () => void;
 }
 
 async function running(t: Test, options: Options = {}) {
@@ -133,7 +134,7 @@ async function running(t: Test, options: Options = {}) {
       const timer = setTimeout(callback, delayMs);
       return () => clearTimeout(timer);
     },
-    onDown: () => {},
+    onDown: options.onDown ?? (() => {}),
   });
   const endpoints: ServiceEndpoint[] = Array.from(
     { length: options.endpoints ?? 0 },
@@ -454,6 +455,25 @@ t.test('a resolver that asks us again is asked a few times, not for ever', async
   t.match(await udp(port, query('loop.example.com')), { rcode: RCODE.ServFail });
   // Four ways to ask (DO, CD), two rounds each; then nobody asks any more.
   t.ok(loop.names.length <= 16, `${loop.names.length} questions`);
+});
+
+t.test('what is answered after the end goes to nobody', async (t) => {
+  const silent = await fakeResolver(t, () => undefined);
+  let isDown = false;
+  const onDown = () => {
+    isDown = true;
+  };
+  const { port, server } = await running(t, { servers: [silent.server], attemptMs: 20, onDown });
+  await until('listening', () => server.listening);
+  const client = dgram.createSocket('udp4');
+  t.teardown(() => client.close());
+  client.send(buildMessage(query('www.example.com')), port, LOOPBACK);
+  await until('it is asked on', () => silent.names.length > 0);
+  server.stop();
+  // An answer that failed would be an unhandled rejection, and end the test.
+  await until('the resolver is given up', () => isDown);
+  await new Promise((resolve) => setImmediate(resolve));
+  t.pass('nothing failed');
 });
 
 t.test('an address that is taken is told once, and had when it is free', async (t) => {

@@ -226,8 +226,8 @@ t.test('UDP: what waits for an answer is bounded over all flows', async (t) => {
     }
   }
   t.equal(proxy.flows, 100);
-  const grown = liveBufferBytes() - before;
-  t.ok(grown < 6_000_000, `of 24 MB ${grown} bytes are kept`);
+  // Of 24 MB; sockets let go of what they have read a moment later.
+  await until('most of it is let go', () => liveBufferBytes() - before < 6_000_000);
 });
 
 t.test('UDP: clients outside of the source ranges are not heard', async (t) => {
