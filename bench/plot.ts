@@ -1,4 +1,5 @@
 /** Curves as an SVG that a README can show: both axes logarithmic, no library. Pure. */
+import { at, COLOURS, line, svg, text } from './svg.ts';
 
 export interface Curve {
   readonly name: string;
@@ -17,7 +18,6 @@ export interface Plot {
 
 const [WIDTH, HEIGHT] = [760, 440];
 const AREA = { left: 70, right: 590, top: 70, bottom: 390 };
-const COLOURS = ['#1f6f43', '#8cc7a5', '#1b4f9c', '#8fb3e6', '#a33', '#e5a3a3'];
 
 export function logLogPlot({ title, note, x, y, curves }: Plot): string {
   const all = curves.flatMap(({ points }) => points);
@@ -54,13 +54,7 @@ export function logLogPlot({ title, note, x, y, curves }: Plot): string {
       ];
     }),
   ];
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${HEIGHT}" font-family="sans-serif" font-size="12">`,
-    `<title>${escaped(title)}</title>`,
-    `<rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>`,
-    ...parts,
-    '</svg>\n',
-  ].join('\n');
+  return svg({ width: WIDTH, height: HEIGHT, title }, parts);
 }
 
 interface Scale {
@@ -76,18 +70,4 @@ function scale(values: readonly number[], [from, to]: readonly [number, number])
     at: (value) => from + ((Math.log10(value) - low) / (high - low)) * (to - from),
     ticks: Array.from({ length: high - low + 1 }, (_, k) => Number(`1e${low + k}`)),
   };
-}
-
-const at = (value: number): string => value.toFixed(1);
-
-function line(x1: number, y1: number, x2: number, y2: number): string {
-  return `<line x1="${at(x1)}" y1="${at(y1)}" x2="${at(x2)}" y2="${at(y2)}" stroke="#ddd"/>`;
-}
-
-function text(x: number, y: number, words: string, more = ''): string {
-  return `<text x="${at(x)}" y="${at(y)}" ${more}>${escaped(words)}</text>`;
-}
-
-function escaped(words: string): string {
-  return words.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
 }

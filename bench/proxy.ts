@@ -5,7 +5,7 @@
  *
  * Arguments: --seconds N (whole, default 1) and --rounds N (default 3) for each load and side; --loads a,b for some of idle,
  * bulk, requests, connections and latency (which needs requests) only; --also "NAME=ARGS" for one more Pier with these
- * arguments of Node's (flags, or the bundle of another version); --no-peers. Needed: `apt-get install haproxy nginx-light
+ * arguments of Node's (flags, or the bundle of another version); --plots FOLDER; --no-peers. Needed: `apt-get install haproxy nginx-light
  * libnginx-mod-stream wrk iperf3`; without peers nginx-light, wrk and iperf3.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -23,6 +23,7 @@ import {
   spreadOf,
 } from './benchmark.ts';
 import { bulk, idleMemory, type Load, type Sample, wrk } from './proxy-loads.ts';
+import { drawPlots } from './proxy-plots.ts';
 import {
   bundlePier,
   haproxy,
@@ -39,7 +40,6 @@ export const summary =
 const IDLE = 1000;
 const PAIRED = 'haproxy';
 
-/** By load, then by side; a sample for each round. */
 type Results = Map<string, Map<string, Sample[]>>;
 
 export async function run(args: string[]): Promise<Figures> {
@@ -51,6 +51,7 @@ export async function run(args: string[]): Promise<Figures> {
       loads: { type: 'string' },
       also: { type: 'string', multiple: true, default: [] },
       'no-peers': { type: 'boolean', default: false },
+      plots: { type: 'string' },
     },
   });
   const folder = mkdtempSync(join(tmpdir(), 'pier-bench-proxy-'));
@@ -92,6 +93,7 @@ export async function run(args: string[]): Promise<Figures> {
     if (rate !== undefined && isWanted('latency')) {
       await measure([['latency', wrk({ folder, rate })]], sides, plan, results);
     }
+    if (values.plots !== undefined) drawPlots(values.plots, results, memory, rate);
     return report(results, memory, rate);
   } finally {
     for (const side of sides) side.stop();
