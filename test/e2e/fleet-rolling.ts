@@ -1,6 +1,6 @@
 /**
- * A rolling update while a client asks 200 times a second, through the node ports of three boards and the cluster IP at once: no
- * request is lost. A claim of fleet.test.ts.
+ * A rolling update while a client asks 200 times a second, through node ports, the addresses of a load balancer and the cluster IP at
+ * once, on three boards: no request is lost. A claim of fleet.test.ts.
  */
 import type { Test } from 'tap';
 import type { Deployment, Pod, Service } from '../../protocol/kinds/types.ts';
@@ -8,6 +8,7 @@ import type { Lab } from '../lab/lab.ts';
 import type { BoardKubectl } from '../support/board-kubectl.ts';
 import { demoContainer, nodePortService, spreadDeployment } from '../support/demo-manifests.ts';
 
+const PORT = 8088;
 const NODE_PORT = 30_082;
 const REPLICAS = 3;
 
@@ -45,16 +46,20 @@ export async function updated(
   t: Test,
   { lab, kubectl }: { readonly lab: Lab; readonly kubectl: BoardKubectl },
 ): Promise<void> {
-  await kubectl.apply(steady(), nodePortService('steady', 'steady', NODE_PORT));
+  await kubectl.apply(steady(), balanced());
   const rolled = () =>
     kubectl.ok('rollout', 'status', 'deployment/steady', '--timeout=120s').then(() => true);
   await rolled();
+  const addresses = lab.boards.map(({ address }) => address);
+  await lab.until('its status shows the boards', async () => {
+    const { status } = await kubectl.get<Service>('service', 'steady');
+    const shown = (status?.loadBalancer?.ingress ?? []).map(({ ip }) => ip);
+    return shown.join() === addresses.join() || shown.join();
+  });
   const { spec } = await kubectl.get<Service>('service', 'steady');
-  const inside = `http://${spec?.clusterIP}/hello`;
-  const urls = lab.boards.flatMap(({ address }) => [
-    `http://${address}:${NODE_PORT}/hello`,
-    inside,
-  ]);
+  const inside = `http://${spec?.clusterIP}:${PORT}/hello`;
+  const outside = addresses.flatMap((ip) => [`${ip}:${NODE_PORT}`, `${ip}:${PORT}`]);
+  const urls = outside.flatMap((place) => [`http://${place}/hello`, inside]);
   await lab.until('every way leads to it', async () => {
     for (const url of urls) await lab.board(1).exec('curl', ['-sSf', '--max-time', '5', url]);
     return true;
@@ -80,6 +85,13 @@ export async function updated(
   t.same(lost, []);
   await kubectl.ok('delete', 'deployment/steady', 'service/steady');
   await lab.until('nothing is left of it', async () => (await names(kubectl)).length === 0);
+}
+
+/** Without a pool: at the boards' own addresses. */
+function balanced(): Service {
+  const service = nodePortService('steady', 'steady', NODE_PORT);
+  const ports = [{ port: PORT, targetPort: 8080, nodePort: NODE_PORT }];
+  return { ...service, spec: { ...service.spec, type: 'LoadBalancer', ports } };
 }
 
 /** A pod that is told to end serves on until the boards know. */
