@@ -4,3 +4,4 @@ import './relay/hostile.ts';
 import './relay/routes.ts';
 import './relay/sessions.ts';
 import './relay/traffic.ts';
+import './relay/web.ts';

@@ -14,6 +14,7 @@ import { routingTable } from '../../../agent/ingress/routing-table.ts';
 import { type WebLimits, WebServer } from '../../../agent/ingress/web-server.ts';
 import { ServiceProxy } from '../../../agent/proxy/service-proxy.ts';
 import type { ServiceProblem } from '../../../agent/proxy/service-table.ts';
+import type { RelayTo } from '../../../agent/proxy/tcp-connection.ts';
 import { systemClock } from '../../../protocol/clock.ts';
 import type { DesiredIngress } from '../../../protocol/ingress.ts';
 import type { DesiredService } from '../../../protocol/messages.ts';
@@ -61,7 +62,11 @@ export interface Place {
   ) => ServiceProblem[];
 }
 
-export async function place(t: Test, limits: Partial<WebLimits> = {}): Promise<Place> {
+export async function place(
+  t: Test,
+  limits: Partial<WebLimits> = {},
+  relay: RelayTo = () => undefined,
+): Promise<Place> {
   const [port, securePort] = [await freePort(), await freePort()];
   const problems: ServiceProblem[] = [];
   const proxy: ServiceProxy = new ServiceProxy({
@@ -75,6 +80,7 @@ export async function place(t: Test, limits: Partial<WebLimits> = {}): Promise<P
   const server = new WebServer({
     balancer: proxy.balancer,
     limits: { ...LIMITS.web, ...limits },
+    relay,
   });
   t.teardown(() => {
     proxy.stop();
