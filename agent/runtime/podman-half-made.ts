@@ -1,7 +1,12 @@
 /**
  * What a podman service leaves that is killed while it makes a container: it may have it in its storage and not in its own
- * list. Nobody lists it, it does not run, and its name is taken for good.
+ * list. Nobody lists it, it does not run, and its name is taken for good. The next try under this name takes it away; when there is none,
+ * as for a pod's infra container, which is named by the pod's id, or for a pod that was deleted meanwhile, it is a stray.
  */
+import { asArray, asObject, asText } from './json-read.ts';
+import { PAUSE_IMAGE } from './pause-image.ts';
+import type { Get } from './podman-http.ts';
+import type { StrayKind } from './podman-strays.ts';
 import { RuntimeError } from './runtime.ts';
 
 /** The id of such a container, in whose way the new one is not made; undefined for any other error. */
@@ -23,4 +28,21 @@ export async function createDespiteRemains(
     await remove(id);
     return create();
   }
+}
+
+/** Of those in storage only ours: others may keep such containers there on purpose, as buildah does. */
+export function strayHalfMade(get: Get, remove: (id: string) => Promise<unknown>): StrayKind {
+  return {
+    async find() {
+      const all = asArray(await get('/containers/json', { all: true, external: true }));
+      return all.map(asObject).flatMap(({ Id, Names, Image, State, Command }) => {
+        const isForgotten = State === 'storage' && asText(asArray(Command)[0]) === 'storage';
+        const name = asText(asArray(Names)[0]) ?? '';
+        const isOurs =
+          name.startsWith('k8s_') || (name.endsWith('-infra') && Image === PAUSE_IMAGE);
+        return isForgotten && isOurs ? (asText(Id) ?? []) : [];
+      });
+    },
+    remove,
+  };
 }

@@ -23,6 +23,9 @@ const LINE_LENGTH_MAX = 1024 * 1024;
 
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
+/** A GET of libpod; undefined for 404. */
+export type Get = (path: string, query: Query) => Promise<unknown>;
+
 export interface CallOptions {
   readonly query?: Query;
   readonly body?: unknown;

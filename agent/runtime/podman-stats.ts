@@ -2,11 +2,8 @@
 import { type CgroupVersion, cgroupVersion, readCgroupUsage } from '../host/cgroup.ts';
 import { readText } from '../host/read-text.ts';
 import { asArray, asNumber, asObject, asText } from './json-read.ts';
-import type { Query } from './podman-http.ts';
+import type { Get } from './podman-http.ts';
 import type { ContainerStats } from './runtime.ts';
-
-/** A GET of libpod; undefined for 404. */
-type Get = (path: string, query: Query) => Promise<unknown>;
 
 export class PodmanStats {
   readonly #get: Get;

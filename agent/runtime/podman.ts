@@ -15,9 +15,12 @@ import { Limiter } from './limiter.ts';
 import { readLogFile } from './log-file.ts';
 import { OciExec } from './oci-exec.ts';
 import { PodFiles, podHosts } from './pod-files.ts';
+import { PodmanCgroups } from './podman-cgroups.ts';
+import { startDespiteRemains } from './podman-conmons.ts';
+import { podmanEvents } from './podman-events.ts';
 import { type ExecCalls, executeBySession } from './podman-exec.ts';
 import { createDespiteRemains } from './podman-half-made.ts';
-import { answerLines, type CallOptions, EngineHttpError, PodmanHttp } from './podman-http.ts';
+import { type CallOptions, EngineHttpError, type Get, PodmanHttp } from './podman-http.ts';
 import {
   ensurePauseImage,
   imageFolder,
@@ -26,9 +29,9 @@ import {
   pullImage,
 } from './podman-images.ts';
 import { asKilled, findDead, insistently } from './podman-liveness.ts';
-import { PodmanNetns } from './podman-netns.ts';
 import { asTaken, ensurePodmanNetwork } from './podman-network.ts';
-import { type ExitFacts, readContainer, readEvent, readExit, readSandbox } from './podman-read.ts';
+import { type ExitFacts, readContainer, readExit, readSandbox } from './podman-read.ts';
+import { podmanStrays } from './podman-repairs.ts';
 import { PodmanService, socketOf } from './podman-service.ts';
 import { containerBody, podBody, podName } from './podman-spec.ts';
 import { PodmanStats } from './podman-stats.ts';
@@ -84,8 +87,14 @@ export class PodmanRuntime implements Runtime {
   readonly #logBytesMax: number;
   /** What `inspect` told about containers that have ended; it changes no more. */
   readonly #exits = new Map<string, ExitFacts>();
-  readonly #stats = new PodmanStats((path, query) => this.#unless404('GET', path, { query }));
-  readonly #netns = new PodmanNetns((path, query) => this.#unless404('GET', path, { query }));
+  readonly #get: Get = (path, query) => this.#unless404('GET', path, { query });
+  readonly #stats = new PodmanStats(this.#get);
+  readonly #strays = podmanStrays({
+    get: this.#get,
+    remove: (id) => this.#force(id),
+    isOurs: (podId) => this.#cgroups.isOurs(podId),
+  });
+  readonly #cgroups: PodmanCgroups;
   readonly #sandboxes = new Map<string, Sandbox>();
   readonly #ociExec: OciExec;
   readonly #kernelLog = new KernelLog();
@@ -109,14 +118,15 @@ export class PodmanRuntime implements Runtime {
       ...(env === undefined ? {} : { env }),
       ...(log === undefined ? {} : { log }),
     });
-    const hosts = `${runroot ?? '/run/pier'}/hosts`;
-    this.podFolders = [hosts];
-    this.#hosts = new PodFiles(hosts);
+    const run = runroot ?? '/run/pier';
+    this.podFolders = [`${run}/hosts`];
+    this.#hosts = new PodFiles(`${run}/hosts`);
+    this.#cgroups = new PodmanCgroups(`${run}/podman-pods`);
     this.#logBytesMax = options.logBytesMax ?? LOG_BYTES_MAX;
     this.#ociExec = new OciExec({
       inspect: (id) => this.#inspect(id),
       readText,
-      pidDir: `${runroot ?? '/run/pier'}/exec`,
+      pidDir: `${run}/exec`,
     });
   }
 
@@ -149,8 +159,10 @@ export class PodmanRuntime implements Runtime {
       this.#call('GET', '/containers/json', { query: { ...OURS, all: true } }),
     ]);
     const dead = await this.#deadOf(containers);
-    if (this.#service.sharesProcesses) void this.#netns.look(this.#service.starts);
-    return asArray(pods).flatMap((pod) => readSandbox(pod, dead) ?? []);
+    const sandboxes = asArray(pods).flatMap((pod) => readSandbox(pod, dead) ?? []);
+    if (this.#service.sharesProcesses) void this.#strays.look(this.#service.starts);
+    void this.#cgroups.look(sandboxes.map(({ id }) => id));
+    return sandboxes;
   }
 
   async listContainers(): Promise<Container[]> {
@@ -174,6 +186,7 @@ export class PodmanRuntime implements Runtime {
     const created = asObject(await this.#call('POST', '/pods/create', { body: podBody(spec) }));
     const id = asText(created.Id);
     if (id === undefined) throw new RuntimeError(`podman told no id for the pod ${name}`);
+    await this.#cgroups.note(id);
     try {
       await this.#call('POST', `/pods/${id}/start`);
     } catch (error) {
@@ -187,10 +200,11 @@ export class PodmanRuntime implements Runtime {
   }
 
   async removeSandbox(id: string): Promise<void> {
-    const podUid = this.#sandboxes.get(id)?.podUid ?? (await this.#sandboxById(id))?.podUid;
+    const known = this.#sandboxes.get(id) ?? (await this.#sandboxById(id));
     this.#sandboxes.delete(id);
     await insistently(() => this.#unless404('DELETE', `/pods/${id}`, { query: { force: true } }));
-    if (podUid !== undefined) await this.#hosts.remove(podUid);
+    await this.#cgroups.remove(known?.id ?? id);
+    if (known !== undefined) await this.#hosts.remove(known.podUid);
   }
 
   async createContainer(sandboxId: string, spec: ContainerSpec): Promise<string> {
@@ -205,7 +219,7 @@ export class PodmanRuntime implements Runtime {
     });
     const created = await createDespiteRemains(
       () => this.#call('POST', '/containers/create', { body }),
-      (old) => this.#unless404('DELETE', `/containers/${old}`, { query: { force: true } }),
+      (old) => this.#force(old),
     );
     const id = asText(asObject(created).Id);
     if (id === undefined) {
@@ -215,7 +229,7 @@ export class PodmanRuntime implements Runtime {
   }
 
   async startContainer(id: string): Promise<void> {
-    await this.#call('POST', `/containers/${id}/start`);
+    await startDespiteRemains(() => this.#call('POST', `/containers/${id}/start`), id);
   }
 
   async stopContainer(id: string, graceSeconds: number): Promise<void> {
@@ -231,9 +245,7 @@ export class PodmanRuntime implements Runtime {
   }
 
   async removeContainer(id: string): Promise<void> {
-    await insistently(() =>
-      this.#unless404('DELETE', `/containers/${id}`, { query: { force: true, v: true } }),
-    );
+    await insistently(() => this.#force(id));
     this.#exits.delete(id);
   }
 
@@ -291,25 +303,10 @@ export class PodmanRuntime implements Runtime {
     return this.#stats.read(ids);
   }
 
-  async *events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
-    // podman answers only with the first event, so "from now on" is said by time, not by the order of calls.
-    const since = (Date.now() / 1000).toFixed(3);
-    const filters = JSON.stringify({ type: ['container'], label: [`${LABELS.managed}=true`] });
-    const query = { stream: true, since, filters };
-    const answer = await this.#retried(() =>
-      this.#http.stream('GET', '/events', { query, signal }),
-    ).catch((error: unknown) => {
-      if (signal.aborted) return undefined;
-      throw error;
-    });
-    if (answer === undefined) return;
-    for await (const line of answerLines(answer, signal)) {
-      const event = readEvent(line);
-      if (event !== undefined) yield event;
-    }
-    if (!signal.aborted) {
-      throw new RuntimeError("podman's event stream broke off; list everything again");
-    }
+  events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
+    const open: Parameters<typeof podmanEvents>[0] = (options) =>
+      this.#retried(() => this.#http.stream('GET', '/events', options));
+    return podmanEvents(open, signal);
   }
 
   /** Only where podman's process ids are ours, too: else every container would look dead. */
@@ -333,6 +330,10 @@ export class PodmanRuntime implements Runtime {
       this.#exits.set(container.id, facts);
     }
     return { ...container, ...facts };
+  }
+
+  #force(id: string): Promise<unknown> {
+    return this.#unless404('DELETE', `/containers/${id}`, { query: { force: true, v: true } });
   }
 
   #inspect(id: string): Promise<unknown> {

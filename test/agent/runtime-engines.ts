@@ -25,8 +25,18 @@ import { decode, encode, type MessageTable } from '../../agent/runtime/cri/wire.
 import { parseJsonEntry } from '../../agent/runtime/docker/read.ts';
 import { resolvFile } from '../../agent/runtime/docker/spec.ts';
 import { LogLines } from '../../agent/runtime/log-file.ts';
-import { PodmanNetns } from '../../agent/runtime/podman-netns.ts';
+import { PodmanCgroups } from '../../agent/runtime/podman-cgroups.ts';
+import {
+  type ConmonPlace,
+  startDespiteRemains,
+  strayConmons,
+} from '../../agent/runtime/podman-conmons.ts';
+import { strayFolders } from '../../agent/runtime/podman-folders.ts';
+import { strayHalfMade } from '../../agent/runtime/podman-half-made.ts';
+import { strayNamespaces } from '../../agent/runtime/podman-netns.ts';
+import { PodmanStrays } from '../../agent/runtime/podman-strays.ts';
 import { cgroupPath } from '../../agent/runtime/process-stats.ts';
+import { RuntimeError } from '../../agent/runtime/runtime.ts';
 import { SpdySession, type SpdyStream } from '../../protocol/spdy/session.ts';
 import { sandboxSpec } from './runtime.contract.ts';
 
@@ -395,7 +405,7 @@ t.test('a network namespace that podman forgot goes, once it was seen twice', as
     const key = keys.get(path.split('/')[2] ?? '');
     return { NetworkSettings: { SandboxKey: `/run/netns/${key}` } };
   };
-  const netns = new PodmanNetns(get, { folder, nowMs: () => nowMs });
+  const netns = new PodmanStrays([strayNamespaces(get, folder)], () => nowMs);
   const left = async () => (await readdir(folder)).sort();
   await netns.look(1);
   t.equal((await left()).length, 5, 'podman may be about to note it');
@@ -411,4 +421,126 @@ t.test('a network namespace that podman forgot goes, once it was seen twice', as
   t.equal(asked, 0, 'nothing is asked before the next start of a service');
   await netns.look(2);
   t.not(asked, 0);
+});
+
+t.test('of what is in storage alone, only what we made is a stray', async (t) => {
+  const inStorage = (Id: string, name: string, Image: string, by = 'storage') => ({
+    ...{ Id, Names: [name], Image, State: 'storage', Command: [by] },
+  });
+  const pause = 'localhost/pier-pause:1';
+  const get = async () => [
+    { ...inStorage('known', 'k8s_main_pod_default_uid_0', 'web'), State: 'exited' },
+    inStorage('container', 'k8s_main_pod_default_uid_1', 'web'),
+    inStorage('infra', '0123456789ab-infra', pause),
+    inStorage('infra of others', '123456789abc-infra', 'localhost/podman-pause:4.3'),
+    inStorage('of others', 'web', 'web'),
+    inStorage('being built', 'k8s_main', 'web', 'buildah'),
+  ];
+  const removed: string[] = [];
+  const kind = strayHalfMade(get, async (id) => removed.push(id));
+  t.same(await kind.find(), ['container', 'infra']);
+  await kind.remove('infra');
+  t.same(removed, ['infra']);
+});
+
+t.test('a conmon of ours whose container podman does not know is a stray', async (t) => {
+  const [known, lost, others] = ['1', '2', '3'].map((digit) => digit.repeat(64));
+  const [ours, theirs] = ['a', 'b'].map((digit) => digit.repeat(64));
+  const conmon = (id = '') =>
+    ['/usr/bin/conmon', '--api-version', '1', '-c', id, '-u', id, '-r', '/usr/bin/runc'].join('\0');
+  const files: Record<string, string> = {
+    '/proc/1/cmdline': conmon(known),
+    '/proc/1/cgroup': `0::/libpod_parent/${ours}/conmon\n`,
+    '/proc/2/cmdline': conmon(lost),
+    '/proc/2/cgroup': `4:memory:/libpod_parent/${ours}/conmon\n0::/\n`,
+    '/proc/3/cmdline': conmon(others),
+    '/proc/3/cgroup': `0::/machine.slice/machine-libpod_pod_${theirs}.slice/libpod-conmon.scope\n`,
+    '/proc/4/cmdline': `grep\0-c\0${lost}\0-r`,
+    '/proc/4/cgroup': `0::/libpod_parent/${ours}/conmon\n`,
+  };
+  const ran: string[] = [];
+  const place: ConmonPlace = {
+    readText: async (path) => files[path],
+    pids: async () => ['1', '2', '3', '4', '5'],
+    kill: async (pid, words) => ran.push(`kill ${pid} ${words}`),
+    runtime: async (program, args) => ran.push([program, ...args].join(' ')),
+  };
+  const get = async () => [{ Id: known }];
+  const kind = strayConmons(get, async (podId) => podId === ours, place);
+  t.same(await kind.find(), [lost]);
+  await kind.remove(lost ?? '');
+  t.same(ran, [`kill 2 ${lost}`, `/usr/bin/runc delete --force ${lost}`]);
+
+  ran.splice(0);
+  const start = async () => {
+    ran.push('start');
+    const words = 'runc create failed: container with given ID already exists: OCI runtime error';
+    if (ran.length === 1) throw new RuntimeError(`podman: runc: ${words}`);
+  };
+  await startDespiteRemains(start, known ?? '', place);
+  t.same(ran, ['start', `kill 1 ${known}`, `/usr/bin/runc delete --force ${known}`, 'start']);
+  const broken = async () => {
+    throw new RuntimeError('podman: no such file');
+  };
+  await t.rejects(startDespiteRemains(broken, known ?? '', place), { message: /no such file/ });
+});
+
+t.test('a folder of a container that is in no list of podman is a stray', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'pier-folders-'));
+  t.teardown(() => rm(dir, { recursive: true }));
+  const [known, lost] = ['1', '2'].map((digit) => digit.repeat(64));
+  for (const root of ['graph', 'run']) {
+    for (const name of [known, lost, 'containers.json']) {
+      await mkdir(join(dir, `${root}/overlay-containers/${name}/userdata`), { recursive: true });
+    }
+  }
+  const store = { graphRoot: join(dir, 'graph'), runRoot: join(dir, 'run') };
+  const kind = strayFolders(async (path) =>
+    path === '/info' ? { store: { ...store, graphDriverName: 'overlay' } } : [{ Id: known }],
+  );
+  const found = await kind.find();
+  t.same(
+    found,
+    ['graph', 'run'].map((root) => join(dir, `${root}/overlay-containers/${lost}`)),
+  );
+  for (const folder of found) await kind.remove(folder);
+  t.same(await kind.find(), []);
+  t.same((await readdir(join(dir, 'graph/overlay-containers'))).sort(), [known, 'containers.json']);
+});
+
+t.test('control groups that podman left of our pods go, and those of others stay', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'pier-cgroups-'));
+  t.teardown(() => rm(dir, { recursive: true }));
+  const [gone, used, lives, theirs] = ['a', 'b', 'c', 'd'].map((digit) => digit.repeat(64));
+  if (gone === undefined || used === undefined || lives === undefined) throw new Error('unreached');
+  const hierarchies = ['libpod_parent', 'memory/libpod_parent', 'unified/libpod_parent'];
+  for (const parent of hierarchies) {
+    for (const pod of [gone, used, lives, theirs]) {
+      await mkdir(join(dir, parent, `${pod}/libpod-1/container`), { recursive: true });
+    }
+  }
+  // As a process in it, a file keeps the folder.
+  const process = join(dir, 'memory/libpod_parent', used, 'libpod-1/file');
+  await writeFile(process, '');
+  const left = async () => {
+    const pods = await Promise.all(hierarchies.map((parent) => readdir(join(dir, parent))));
+    return [...new Set(pods.flat())].map(([digit]) => digit).sort();
+  };
+  const notes = join(dir, 'notes');
+  const killed = new PodmanCgroups(notes, dir);
+  for (const pod of [gone, used, lives]) await killed.note(pod);
+
+  const cgroups = new PodmanCgroups(notes, dir);
+  await cgroups.look([lives]);
+  t.same(await left(), ['a', 'b', 'c', 'd'], 'they may be just being made');
+  await cgroups.look([lives]);
+  t.same(await left(), ['b', 'c', 'd']);
+  t.same((await readdir(notes)).sort(), [used, lives]);
+  await rm(process);
+  await cgroups.look([lives]);
+  t.same(await left(), ['c', 'd'], 'once nothing is in it');
+  await cgroups.remove(lives);
+  await cgroups.remove('../libpod_parent');
+  t.same(await left(), ['d']);
+  t.same(await readdir(notes), []);
 });
