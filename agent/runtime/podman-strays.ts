@@ -12,29 +12,45 @@ export interface StrayKind {
   readonly remove: (name: string) => Promise<unknown>;
 }
 
-const LOOK_MS_MIN = 30_000;
-/** Less than the time between two listings, so that the second one removes what the first has seen. */
-const STRAY_MS_MIN = 45_000;
+/** Between two looks after the same start. */
+const LOOK_MS_MIN = 15_000;
+/** A start of a pod that takes longer than this, and loses its things therefore, fails and is done again. */
+const STRAY_MS_MIN = 20_000;
+
+/** Does a job once, later; it must not keep the process. */
+type Later = (job: () => void, ms: number) => void;
 
 export class PodmanStrays {
   readonly #kinds: readonly StrayKind[];
   readonly #nowMs: () => number;
+  readonly #later: Later;
   /** When a stray was first seen (monotonic). */
   #strays: ReadonlyMap<string, number> = new Map();
   #lookedMs = Number.NEGATIVE_INFINITY;
+  #lookedAt = -1;
   #cleanAt = -1;
   #looking = false;
 
-  constructor(kinds: readonly StrayKind[], nowMs = () => performance.now()) {
+  constructor(
+    kinds: readonly StrayKind[],
+    nowMs = () => performance.now(),
+    later: Later = (job, ms) => setTimeout(job, ms).unref(),
+  ) {
     this.#kinds = kinds;
     this.#nowMs = nowMs;
+    this.#later = later;
   }
 
-  /** `starts` counts how often a service was started. Never throws: what goes wrong is tried again with the next listing. */
+  /**
+   * To be called with each listing; `starts` counts how often a service was started. When it finds a stray, it comes back by itself. Never
+   * throws: what goes wrong is tried again with the next listing.
+   */
   async look(starts: number): Promise<void> {
     const nowMs = this.#nowMs();
-    if (this.#looking || this.#cleanAt === starts || nowMs - this.#lookedMs < LOOK_MS_MIN) return;
+    const isSoon = this.#lookedAt === starts && nowMs - this.#lookedMs < LOOK_MS_MIN;
+    if (this.#looking || this.#cleanAt === starts || isSoon) return;
     this.#looking = true;
+    this.#lookedAt = starts;
     this.#lookedMs = nowMs;
     try {
       const known = this.#strays;
@@ -48,6 +64,7 @@ export class PodmanStrays {
         if (nowMs - (strays.get(name) ?? nowMs) >= STRAY_MS_MIN) await kind.remove(name);
       }
       if (found.length === 0) this.#cleanAt = starts;
+      else this.#later(() => void this.look(starts), STRAY_MS_MIN);
     } catch {
       // The engine or a stray is just going: the next listing looks again.
     } finally {
