@@ -74,7 +74,7 @@ export function strayConmons(
       // Before the list: what podman makes after it is not looked at.
       const conmons = new Map<string, Conmon>();
       for (const conmon of await conmonsOf(place)) {
-        const podId = podOf((await place.readText(`/proc/${conmon.pid}/cgroup`)) ?? '');
+        const podId = await podOf(conmon, place);
         if (podId !== undefined && (await isOurs(podId))) conmons.set(conmon.id, conmon);
       }
       for (const entry of asArray(await get('/containers/json', { all: true }))) {
@@ -115,6 +115,13 @@ function readConmon(pid: number, commandLine: string): Conmon | undefined {
 }
 
 /** By podman's names for the control groups of pods, its own and those of systemd. */
-function podOf(cgroups: string): string | undefined {
-  return /\/(?:libpod_parent\/|machine-libpod_pod_)([0-9a-f]{64})/.exec(cgroups)?.[1];
+async function podOf({ pid }: Conmon, { readText }: ConmonPlace): Promise<string | undefined> {
+  // podman moves conmon into the pod's group after its start; what conmon starts is made in there.
+  const children = (await readText(`/proc/${pid}/task/${pid}/children`)) ?? '';
+  for (const process of [pid, ...children.split(' ').filter(Boolean)]) {
+    const cgroups = (await readText(`/proc/${process}/cgroup`)) ?? '';
+    const podId = /\/(?:libpod_parent\/|machine-libpod_pod_)([0-9a-f]{64})/.exec(cgroups)?.[1];
+    if (podId !== undefined) return podId;
+  }
+  return undefined;
 }

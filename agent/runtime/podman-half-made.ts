@@ -6,6 +6,7 @@
 import { asArray, asObject, asText } from './json-read.ts';
 import { PAUSE_IMAGE } from './pause-image.ts';
 import type { Get } from './podman-http.ts';
+import { EngineHttpError } from './podman-http.ts';
 import type { StrayKind } from './podman-strays.ts';
 import { RuntimeError } from './runtime.ts';
 
@@ -28,6 +29,16 @@ export async function createDespiteRemains(
     await remove(id);
     return create();
   }
+}
+
+/**
+ * For a look at one container: undefined when podman was killed while it removed it, so that storage has nothing of it any more. One
+ * that is broken in this way must not hide all others from a listing. Any other error is thrown.
+ */
+export function allowHalfGone(error: unknown): undefined {
+  const isHalfGone = /\b(?:layer|container) not known\b/.test(String(error));
+  if (error instanceof EngineHttpError && isHalfGone) return undefined;
+  throw error;
 }
 
 /** Of those in storage only ours: others may keep such containers there on purpose, as buildah does. */

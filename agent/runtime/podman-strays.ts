@@ -1,6 +1,7 @@
 /**
  * What podman has made and forgotten: a service that is killed in the middle of something leaves behind what it has not yet
- * noted, and nobody knows whose it was. Looked for after each start of a service only, until nothing is left; costs nothing otherwise.
+ * noted, and nobody knows whose it was. Looked for after each start of a service only, for a minute and until nothing is left; costs nothing
+ * otherwise.
  *
  * A thing is removed only if it was nobody's for a while: podman notes what it makes some time after it has made it.
  */
@@ -17,6 +18,9 @@ const LOOK_MS_MIN = 15_000;
 /** A start of a pod that takes longer than this, and loses its things therefore, fails and is done again. */
 const STRAY_MS_MIN = 20_000;
 
+/** After a start: a container that podman knows only half becomes a stray when it is removed. */
+const WATCH_MS_MIN = 60_000;
+
 /** Does a job once, later; it must not keep the process. */
 type Later = (job: () => void, ms: number) => void;
 
@@ -28,6 +32,8 @@ export class PodmanStrays {
   #strays: ReadonlyMap<string, number> = new Map();
   #lookedMs = Number.NEGATIVE_INFINITY;
   #lookedAt = -1;
+  /** When it was looked for the first time after the last start (monotonic). */
+  #sinceMs = Number.NEGATIVE_INFINITY;
   #cleanAt = -1;
   #looking = false;
 
@@ -42,7 +48,7 @@ export class PodmanStrays {
   }
 
   /**
-   * To be called with each listing; `starts` counts how often a service was started. When it finds a stray, it comes back by itself. Never
+   * To be called with each listing; `starts` counts how often a service was started. Comes back by itself until it is done. Never
    * throws: what goes wrong is tried again with the next listing.
    */
   async look(starts: number): Promise<void> {
@@ -50,6 +56,7 @@ export class PodmanStrays {
     const isSoon = this.#lookedAt === starts && nowMs - this.#lookedMs < LOOK_MS_MIN;
     if (this.#looking || this.#cleanAt === starts || isSoon) return;
     this.#looking = true;
+    if (this.#lookedAt !== starts) this.#sinceMs = nowMs;
     this.#lookedAt = starts;
     this.#lookedMs = nowMs;
     try {
@@ -63,7 +70,7 @@ export class PodmanStrays {
       for (const [name, kind] of found) {
         if (nowMs - (strays.get(name) ?? nowMs) >= STRAY_MS_MIN) await kind.remove(name);
       }
-      if (found.length === 0) this.#cleanAt = starts;
+      if (found.length === 0 && nowMs - this.#sinceMs >= WATCH_MS_MIN) this.#cleanAt = starts;
       else this.#later(() => void this.look(starts), STRAY_MS_MIN);
     } catch {
       // The engine or a stray is just going: the next listing looks again.

@@ -19,7 +19,7 @@ import { PodmanCgroups } from './podman-cgroups.ts';
 import { startDespiteRemains } from './podman-conmons.ts';
 import { podmanEvents } from './podman-events.ts';
 import { type ExecCalls, executeBySession } from './podman-exec.ts';
-import { createDespiteRemains } from './podman-half-made.ts';
+import { allowHalfGone, createDespiteRemains } from './podman-half-made.ts';
 import { type CallOptions, EngineHttpError, type Get, PodmanHttp } from './podman-http.ts';
 import {
   ensurePauseImage,
@@ -337,7 +337,7 @@ export class PodmanRuntime implements Runtime {
   }
 
   #inspect(id: string): Promise<unknown> {
-    return this.#unless404('GET', `/containers/${id}/json`);
+    return this.#get(`/containers/${id}/json`, {}).catch(allowHalfGone);
   }
 
   /** By id or by name. */

@@ -1,7 +1,7 @@
 /** What only real podman can show: isolation, limits, crashes of its service, boards side by side. As root. */
 import { execFile, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { stat, writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
@@ -217,6 +217,29 @@ async function serviceTests(board: TestBoard, runtime: PodmanRuntime): Promise<v
     await runtime.startContainer(id);
     t.equal((await reached(runtime, id, 'exited')).exitCode, 0);
     await runtime.removeSandbox(sandboxId);
+  });
+
+  await t.test('a container that is half removed hides no others, and goes', async (t) => {
+    const { sandboxId, id } = await startPod(runtime, sandboxSpec(CIDR, 65), script('true'));
+    await reached(runtime, id, 'exited');
+    // As a podman does that is killed while it removes the container: its layer is gone, it is not.
+    const { root = '' } = board.options;
+    const read = async (path: string) => JSON.parse(await readFile(path, 'utf8'));
+    const containers = await read(join(root, 'overlay-containers/containers.json'));
+    const { layer } = containers.find((one: { id: string }) => one.id === id);
+    process.kill(Number(readFileSync(pidPath, 'utf8')), 'SIGKILL');
+    const path = join(root, 'overlay-layers/layers.json');
+    const layers = (await read(path)).filter((one: { id: string }) => one.id !== layer);
+    await writeFile(path, JSON.stringify(layers));
+    // One that has not yet asked how it ended.
+    const second = new PodmanRuntime(board.options);
+    await second.start();
+    t.match(await findContainer(second, id), { state: 'exited', exitCode: 0 });
+    await second.removeContainer(id);
+    await second.removeSandbox(sandboxId);
+    t.strictSame(await second.listContainers(), []);
+    await second.stop();
+    await runtime.start();
   });
 
   await t.test('a container whose conmon was killed with it is not believed to run', async (t) => {
