@@ -34,7 +34,7 @@ export class Announcer {
 
   announce(addresses: readonly string[], device: string, areNew: boolean): void {
     for (const ip of addresses) {
-      this.#run(() => this.#options.arping.announce(ip, device));
+      this.#run(() => this.#announce(ip, device));
       if (areNew) this.#later(ip, device);
     }
   }
@@ -61,9 +61,16 @@ export class Announcer {
     this.#timers.add(timer);
   }
 
+  /** By the time that it is its turn it may have gone. */
+  async #announce(ip: string, device: string): Promise<void> {
+    if (this.#options.isHeld(ip)) await this.#options.arping.announce(ip, device);
+  }
+
   async #lookForOther(ip: string, device: string): Promise<void> {
     const { arping, isHeld, serviceOf, onProblem } = this.#options;
     if (!isHeld(ip)) return;
+    // The board that had it may have spoken last. It would pass on what still comes to it, so clients would stay with it for ever.
+    await this.#announce(ip, device);
     const mac = await arping.otherHolder(ip, device);
     const service = serviceOf(ip);
     // Meanwhile another board may have taken it in good order.
