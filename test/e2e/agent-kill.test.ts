@@ -1,5 +1,5 @@
 /**
- * kill -9 of a board's agent and containers at random instants, while pods come and go and the master may be off: all
+ * kill -9 of a board's agent, podman and containers at random instants, while pods come and go and the master may be off: all
  * pods are Ready again in the end, and nothing is left over. PIER_SEED repeats what was drawn. The full size is
  * test/long/agent-kill.long.ts.
  */
@@ -17,11 +17,16 @@ t.test(
   { skip: labMissing(), timeout: 300_000 },
   async (t) => {
     t.comment(`seed ${seed}`);
-    const size = { kills, killsPerBurst: 8, pods: 4, victims: ['agent', 'container'] as const };
+    const size = {
+      kills,
+      killsPerBurst: 8,
+      pods: 4,
+      victims: ['agent', 'service', 'container'],
+    } as const;
     const run = await AgentKills.start({ ...size, seed, say: (text) => t.comment(text) });
     t.teardown(() => run.close());
     await run.run();
-    const { agent, container } = run.counts;
-    t.equal(agent + container, kills);
+    const { agent, service, container } = run.counts;
+    t.equal(agent + service + container, kills);
   },
 );

@@ -1,6 +1,6 @@
 /**
  * Kills the agent, podman and containers of a board with -9 at random instants, while pods come and go and the master is now and then
- * off; after each burst of kills the board must become what its pods ask for, with nothing left over (leftovers.ts).
+ * off; after each burst of kills the board must become what its pods ask for, with nothing left over (podman-leftovers.ts).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { engineEnvironment } from '../../agent/runtime/engine-config.ts';
@@ -11,7 +11,7 @@ import { type Random, seededRandom } from '../sim/disk.ts';
 import { type BoardProcess, boardProcesses, killNow } from './board-processes.ts';
 import { drawShape, SHARED, type Shape } from './kill-workload.ts';
 import { Lab } from './lab.ts';
-import { leftovers, viewBoard } from './leftovers.ts';
+import { PodmanLeftovers } from './podman-leftovers.ts';
 
 const PODS = '/api/v1/namespaces/default/pods';
 const CLAIMS = '/api/v1/namespaces/default/persistentvolumeclaims';
@@ -42,6 +42,8 @@ const VICTIMS: ReadonlyArray<readonly [Victim, number]> = [
   ['agent', 0.3],
 ];
 
+const PATTERNS = { conmon: /^\S*conmon /, service: /^\S*podman .*system service/ };
+
 export type KillCounts = Record<Victim | 'bursts' | 'withoutMaster' | 'made' | 'deleted', number>;
 
 export class AgentKills {
@@ -49,9 +51,8 @@ export class AgentKills {
   readonly #random: Random;
   readonly #lab: Lab;
   readonly #client: Client;
-  readonly #env: NodeJS.ProcessEnv;
+  readonly #leftovers: PodmanLeftovers;
   readonly #shapes = new Map<string, Shape>();
-  readonly #seen = new Set<string>();
   readonly counts: KillCounts = {
     ...{ agent: 0, service: 0, conmon: 0, container: 0 },
     ...{ bursts: 0, withoutMaster: 0, made: 0, deleted: 0 },
@@ -60,23 +61,24 @@ export class AgentKills {
   #agentUp = true;
   #history: string[] = [];
 
-  private constructor(options: KillOptions, lab: Lab, client: Client, env: NodeJS.ProcessEnv) {
+  private constructor(options: KillOptions, lab: Lab, client: Client, leftovers: PodmanLeftovers) {
     this.#options = options;
     this.#random = seededRandom(options.seed);
     this.#lab = lab;
     this.#client = client;
-    this.#env = env;
+    this.#leftovers = leftovers;
   }
 
   /** One board with master, agent and pods that run; `close` removes all of it. */
   static async start(options: KillOptions): Promise<AgentKills> {
     const lab = await Lab.create({ boards: 1, connectHost: true });
     try {
-      await lab.startMaster();
       const { env } = await engineEnvironment(lab.dir, process.env);
+      const leftovers = await PodmanLeftovers.of(lab.board(1), env);
+      await lab.startMaster();
       const client = new Client(readKubeconfig(lab.kubeconfig));
       await lab.startAgent(1);
-      const kills = new AgentKills(options, lab, client, env);
+      const kills = new AgentKills(options, lab, client, leftovers);
       for (const [path, body] of SHARED) await client.json(path, { method: 'POST', body });
       while (kills.#shapes.size < options.pods) await kills.#makePod();
       await kills.#settle();
@@ -200,8 +202,7 @@ export class AgentKills {
   async #find(victim: Exclude<Victim, 'agent'>): Promise<readonly BoardProcess[]> {
     const { own, contained } = await boardProcesses(this.#lab.board(1));
     if (victim === 'container') return contained;
-    const pattern = victim === 'conmon' ? /^\S*conmon / : /^\S*podman .*system service/;
-    return own.filter(({ words }) => pattern.test(words));
+    return own.filter(({ words }) => PATTERNS[victim].test(words));
   }
 
   async #startAgentAfter(waitMs: number): Promise<void> {
@@ -232,11 +233,12 @@ export class AgentKills {
     const { items } = await this.#client.json<{ items: PersistentVolume[] }>(VOLUMES);
     const claims = [...this.#shapes.values()].filter(({ claim }) => claim !== undefined).length;
     if (items.length !== claims) return `${items.length} volumes, not ${claims}`;
-    const view = await viewBoard(this.#lab.board(1), this.#env);
-    for (const { Id } of view.containers) this.#seen.add(Id);
     const volumes = items.map(({ metadata }) => metadata?.name ?? '');
-    const found = leftovers(view, pods, volumes, this.#seen);
-    return found.length === 0 || found.join('\n');
+    const found = await this.#leftovers.find(pods, volumes);
+    if (found.length === 0) return true;
+    // Some of it goes with a listing a minute later: each look costs much.
+    await sleep(1000);
+    return found.join('\n');
   }
 
   async #pods(): Promise<Pod[]> {
