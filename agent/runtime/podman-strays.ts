@@ -36,6 +36,7 @@ export class PodmanStrays {
   #sinceMs = Number.NEGATIVE_INFINITY;
   #cleanAt = -1;
   #looking = false;
+  #isStopped = false;
 
   constructor(
     kinds: readonly StrayKind[],
@@ -49,12 +50,12 @@ export class PodmanStrays {
 
   /**
    * To be called with each listing; `starts` counts how often a service was started. Comes back by itself until it is done. Never
-   * throws: what goes wrong is tried again with the next listing.
+   * throws: what goes wrong is tried again.
    */
   async look(starts: number): Promise<void> {
     const nowMs = this.#nowMs();
     const isSoon = this.#lookedAt === starts && nowMs - this.#lookedMs < LOOK_MS_MIN;
-    if (this.#looking || this.#cleanAt === starts || isSoon) return;
+    if (this.#isStopped || this.#looking || this.#cleanAt === starts || isSoon) return;
     this.#looking = true;
     if (this.#lookedAt !== starts) this.#sinceMs = nowMs;
     this.#lookedAt = starts;
@@ -71,11 +72,16 @@ export class PodmanStrays {
         if (nowMs - (strays.get(name) ?? nowMs) >= STRAY_MS_MIN) await kind.remove(name);
       }
       if (found.length === 0 && nowMs - this.#sinceMs >= WATCH_MS_MIN) this.#cleanAt = starts;
-      else this.#later(() => void this.look(starts), STRAY_MS_MIN);
     } catch {
-      // The engine or a stray is just going: the next listing looks again.
+      // The engine or a stray is just going.
     } finally {
       this.#looking = false;
     }
+    if (this.#cleanAt !== starts) this.#later(() => void this.look(starts), STRAY_MS_MIN);
+  }
+
+  /** Nothing is looked for any more. */
+  stop(): void {
+    this.#isStopped = true;
   }
 }

@@ -140,6 +140,7 @@ export class PodmanRuntime implements Runtime {
   }
 
   async stop(): Promise<void> {
+    this.#strays.stop();
     await this.#service.stop();
     await this.#kernelLog.close();
     this.#http.close();
@@ -273,7 +274,8 @@ export class PodmanRuntime implements Runtime {
       throw new RuntimeError(`podman keeps no log file for the container ${id}`);
     }
     const over = new AbortController();
-    const ended = options.follow ? this.#ended(id, AbortSignal.any([signal, over.signal])) : DONE;
+    const either = AbortSignal.any([signal, over.signal]);
+    const ended = options.follow ? this.#ended(id, either) : Promise.resolve();
     try {
       yield* readLogFile(path, options, ended, signal);
     } finally {
@@ -391,8 +393,6 @@ export class PodmanRuntime implements Runtime {
     }
   }
 }
-
-const DONE = Promise.resolve();
 
 function allow404(error: unknown): undefined {
   if (error instanceof EngineHttpError && error.status === 404) return undefined;
