@@ -71,12 +71,10 @@ export class PodmanHttp {
 
   /** The answer's JSON; undefined for an empty body. Throws EngineHttpError for every status from 400. */
   async json(method: string, path: string, options: CallOptions = {}): Promise<unknown> {
-    const timeout = AbortSignal.timeout(options.timeoutMs ?? 60_000);
-    const signal =
-      options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
-    const answer = await this.#send(method, path, options, signal);
-    const text = await readText(answer, signal);
-    const status = answer.statusCode ?? 0;
+    const limit = timeLimit(options.timeoutMs ?? 60_000, options.signal);
+    const { text, status } = await this.#answer(method, path, options, limit.signal).finally(
+      limit.end,
+    );
     if (status >= 400) {
       throw new EngineHttpError(engineWords(this.#api, text, status, `${method} ${path}`), {
         status,
@@ -93,6 +91,16 @@ export class PodmanHttp {
         { cause },
       );
     }
+  }
+
+  async #answer(
+    method: string,
+    path: string,
+    options: CallOptions,
+    signal: AbortSignal,
+  ): Promise<{ text: string; status: number }> {
+    const answer = await this.#send(method, path, options, signal);
+    return { text: await readText(answer, signal), status: answer.statusCode ?? 0 };
   }
 
   /**
@@ -221,6 +229,23 @@ export async function* answerLines(
     );
   }
   if (rest !== '') yield rest;
+}
+
+/**
+ * Aborts after a time, or with the other signal, until it is ended. Not AbortSignal.timeout: what it refers to outlives the call, and
+ * many calls fill the old generation of V8's heap with it.
+ */
+function timeLimit(ms: number, other?: AbortSignal): { signal: AbortSignal; end: () => void } {
+  const limit = new AbortController();
+  const abort = () => limit.abort();
+  const timer = setTimeout(abort, ms);
+  other?.addEventListener('abort', abort);
+  if (other?.aborted === true) abort();
+  const end = () => {
+    clearTimeout(timer);
+    other?.removeEventListener('abort', abort);
+  };
+  return { signal: limit.signal, end };
 }
 
 function payloadOf(
