@@ -173,19 +173,28 @@ export interface Watch {
   close(): void;
 }
 
-/** Calls `onObject` for each event; resolves when the server has accepted the watch. */
+/**
+ * Calls `onObject` for each event; resolves when the server has accepted the watch. The server ends each watch after half an hour
+ * or more: then it begins anew, with all objects there are.
+ */
 export function watch<T>(
   connection: Connection,
   path: string,
   onObject: (type: string, object: T) => void,
 ): Promise<Watch> {
   const { server, ca, cert, key, serverName } = connection;
+  const url = new URL(`${path}${path.includes('?') ? '&' : '?'}watch=true`, server);
+  const options = {
+    ca,
+    cert,
+    key,
+    ...(serverName === undefined ? {} : { servername: serverName }),
+  };
+  let isClosed = false;
   return new Promise((resolve, reject) => {
-    let rest = '';
-    const call = request(
-      new URL(`${path}${path.includes('?') ? '&' : '?'}watch=true`, server),
-      { ca, cert, key, ...(serverName === undefined ? {} : { servername: serverName }) },
-      (answer) => {
+    const open = (): void => {
+      let rest = '';
+      const call = request(url, options, (answer) => {
         answer.setEncoding('utf8');
         answer.on('data', (text: string) => {
           const lines = (rest + text).split('\n');
@@ -195,10 +204,20 @@ export function watch<T>(
             onObject(event.type, event.object);
           }
         });
-        resolve({ close: () => call.destroy() });
-      },
-    );
-    call.on('error', reject);
-    call.end();
+        answer.on('end', () => {
+          if (!isClosed) open();
+        });
+        const close = () => {
+          isClosed = true;
+          call.destroy();
+        };
+        resolve({ close: () => closeCurrent() });
+        closeCurrent = close;
+      });
+      call.on('error', reject);
+      call.end();
+    };
+    let closeCurrent = (): void => {};
+    open();
   });
 }
