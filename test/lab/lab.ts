@@ -152,7 +152,11 @@ export class Lab {
     const board = this.board(index);
     const child = this.process(index, part);
     const gone = new Promise((resolve) => child.once('close', resolve));
-    await board.exec('pkill', [`-${signal.slice(3)}`, '-f', `pier-${part}.mjs`]);
+    // One that was started a moment ago is not in the board yet.
+    await this.until(`${part} of ${board.name} gets ${signal}`, async () => {
+      await board.exec('pkill', [`-${signal.slice(3)}`, '-f', `pier-${part}.mjs`]);
+      return true;
+    });
     await gone;
   }
 
