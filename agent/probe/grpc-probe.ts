@@ -3,7 +3,8 @@
  * (github.com/grpc/grpc/blob/master/doc/health-checking.md). Both messages have one field, so they are written and
  * read here byte by byte: the request is `service` (field 1, text), the response `status` (field 1, enum).
  */
-import http2 from 'node:http2';
+import type http2 from 'node:http2';
+import { loadHttp2 } from '../network/lazy-http2.ts';
 import { dialWords } from './http-probe.ts';
 import type { ProbeResult } from './probe-result.ts';
 
@@ -24,7 +25,7 @@ export interface GrpcTarget {
 /** Never rejects. */
 export async function probeGrpc(target: GrpcTarget, timeoutMs: number): Promise<ProbeResult> {
   const { host, port, service } = target;
-  const session = http2.connect(`http://${host.includes(':') ? `[${host}]` : host}:${port}`);
+  const session = loadHttp2().connect(`http://${host.includes(':') ? `[${host}]` : host}:${port}`);
   let timer: NodeJS.Timeout | undefined;
   try {
     const late = new Promise<never>((_, reject) => {

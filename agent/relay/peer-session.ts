@@ -3,10 +3,11 @@
  * with its board's certificate. Made with the first use, closed when nobody uses it for a while.
  */
 import { X509Certificate } from 'node:crypto';
-import http2 from 'node:http2';
+import type http2 from 'node:http2';
 import tls from 'node:tls';
 import type { BoardCredentials } from '../../protocol/messages.ts';
 import { boardOf } from '../network/board-certificate.ts';
+import { loadHttp2 } from '../network/lazy-http2.ts';
 import { watchLiveness } from './liveness.ts';
 import type { RelayedBoard, RelayLimits } from './relay.ts';
 
@@ -86,7 +87,7 @@ export class PeerSession {
     await isSecure(socket, limits.handshakeTimeoutMs);
     // Only now: what waits in an HTTP/2 session is sent with the end of the handshake, whoever is there.
     checkBoard(socket, board.node, credentials.caCertificate);
-    const session = http2.connect(`https://${board.address}:${port}`, {
+    const session = loadHttp2().connect(`https://${board.address}:${port}`, {
       createConnection: () => socket,
       settings: { initialWindowSize: limits.windowBytes, enablePush: false },
       maxSessionMemory: SESSION_MEMORY_MB,

@@ -5,9 +5,10 @@
  * comes in gets an error and never ends the process; connections, streams, what waits in them and how long anything is
  * waited for are bounded.
  */
-import http2 from 'node:http2';
+import type http2 from 'node:http2';
 import type { Logger } from 'pino';
 import { boardOf } from '../network/board-certificate.ts';
+import { loadHttp2 } from '../network/lazy-http2.ts';
 import { type Backoff, growBackoff } from '../plan/backoff.ts';
 import { watchLiveness } from './liveness.ts';
 import { SESSION_MEMORY_MB } from './peer-session.ts';
@@ -88,7 +89,7 @@ export class RelayListener {
 
   #makeServer(): http2.Http2SecureServer {
     const { credentials, limits } = this.#options;
-    const server = http2.createSecureServer({
+    const server = loadHttp2().createSecureServer({
       cert: credentials.certificate,
       key: credentials.privateKey,
       ca: credentials.caCertificate,
