@@ -2,9 +2,8 @@
  * Makes the whole service range local to this board, so that a plain listener on a cluster IP works: no iptables,
  * no ipvs. Linux calls it AnyIP. Done once at the start; nothing is left behind but one route of our own.
  */
-import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
-import { promisify } from 'node:util';
+import { programOutput } from '../host/program-output.ts';
 
 /** Our routes carry this number, so that no other's is ever touched (`ip route show proto 99`). */
 export const ROUTE_PROTOCOL = '99';
@@ -20,16 +19,10 @@ export class NetworkError extends Error {
   }
 }
 
-const execute = promisify(execFile);
-
 /** Throws NetworkError with the words of `ip`. */
 export const runIp: RunIp = async (args, input = '') => {
   try {
-    const running = execute('ip', [...args], { timeout: 10_000 });
-    // One that has ended already reads nothing; its exit code tells.
-    running.child.stdin?.on('error', () => undefined).end(input);
-    const { stdout } = await running;
-    return stdout;
+    return await programOutput('ip', args, input);
   } catch (cause) {
     throw new NetworkError(`"ip ${args.join(' ')}" failed: ${wordsOf(cause)}`, { cause });
   }

@@ -3,30 +3,14 @@
  * translates whatever leaves the board, by iptables' MASQUERADE; a chain of ours before theirs lets pods' words to pods pass
  * as they are. A board that knows no other needs none of it, and no iptables either.
  */
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import type { Logger } from 'pino';
 import type { BoardRoute } from '../../protocol/messages.ts';
+import { type ProgramOutput, programOutput } from '../host/program-output.ts';
 import { messageOf } from '../pods/pod-steps.ts';
 
 /** Of the table nat (iptables(8)). */
 export const POD_CHAIN = 'PIER-PODS';
 const JUMP = ['POSTROUTING', '-j', POD_CHAIN] as const;
-
-/** Runs a program with these arguments and `input` on its standard input; returns what it prints. Throws when it fails. */
-export type RunProgram = (
-  program: string,
-  args: readonly string[],
-  input?: string,
-) => Promise<string>;
-
-const execute = promisify(execFile);
-
-const runProgram: RunProgram = async (program, args, input = '') => {
-  const running = execute(program, [...args], { timeout: 10_000 });
-  running.child.stdin?.on('error', () => undefined).end(input);
-  return (await running).stdout;
-};
 
 /** For iptables-restore: the chain with what it lets pass, in place of what it held. Undefined without other boards. Pure. */
 export function podChain(boards: readonly BoardRoute[], self: string): string | undefined {
@@ -44,19 +28,19 @@ export interface PodAddressesOptions {
   readonly self: string;
   readonly log: Logger;
   /** Where the engine's network is; default: here. */
-  readonly run?: RunProgram;
+  readonly run?: ProgramOutput;
 }
 
 export class PodAddresses {
   readonly #options: PodAddressesOptions;
-  readonly #run: RunProgram;
+  readonly #run: ProgramOutput;
   #wanted: string | undefined;
   #set: string | undefined;
   #work: Promise<void> = Promise.resolve();
 
   constructor(options: PodAddressesOptions) {
     this.#options = options;
-    this.#run = options.run ?? runProgram;
+    this.#run = options.run ?? programOutput;
   }
 
   /** Follows the boards there are. */

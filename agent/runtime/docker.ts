@@ -6,9 +6,10 @@
  */
 
 import type { Logger } from 'pino';
+import { type ProgramOutput, programOutput } from '../host/program-output.ts';
 import { execute } from './docker/exec.ts';
 import { imageStatus, importImage, pullImage } from './docker/images.ts';
-import { ensureDockerNetwork, letOthersIn, type RunProgram, runProgram } from './docker/network.ts';
+import { ensureDockerNetwork, letOthersIn } from './docker/network.ts';
 import { parseJsonEntry, readContainer, readSandbox, readStats } from './docker/read.ts';
 import {
   containerBody,
@@ -17,6 +18,7 @@ import {
   sandboxBody,
   sandboxName,
 } from './docker/spec.ts';
+import { engineEvents } from './engine-events.ts';
 import { type EngineCalls, engineAttach, engineExec } from './engine-exec.ts';
 import { engineImages } from './image-store.ts';
 import { asArray, asNumber, asObject, asText } from './json-read.ts';
@@ -24,7 +26,7 @@ import { Limiter } from './limiter.ts';
 import { readLogFile } from './log-file.ts';
 import { PAUSE_COMMAND, PAUSE_IMAGE, pauseArch, pauseImageTar } from './pause-image.ts';
 import { PodFiles, podHosts } from './pod-files.ts';
-import { answerLines, type CallOptions, EngineHttpError, PodmanHttp } from './podman-http.ts';
+import { type CallOptions, EngineHttpError, PodmanHttp } from './podman-http.ts';
 import { readEvent, readExit } from './podman-read.ts';
 import { signalProcess } from './process-signal.ts';
 import { ProcessStats } from './process-stats.ts';
@@ -56,7 +58,7 @@ export interface DockerRuntimeOptions {
   /** A container's log file is started anew at this size; default 10 MiB. */
   readonly logBytesMax?: number;
   /** Where the engine's network is; default: here. */
-  readonly run?: RunProgram;
+  readonly run?: ProgramOutput;
   readonly log?: Logger;
 }
 
@@ -133,7 +135,7 @@ export class DockerRuntime implements Runtime {
     const call = (method: string, path: string, options?: CallOptions) =>
       this.#call(method, path, options);
     await ensureDockerNetwork(call, podCidr);
-    await letOthersIn(podCidr, this.#options.run ?? runProgram, this.#options.log);
+    await letOthersIn(podCidr, this.#options.run ?? programOutput, this.#options.log);
   }
 
   async listSandboxes(): Promise<Sandbox[]> {
@@ -270,28 +272,16 @@ export class DockerRuntime implements Runtime {
     return this.#stats.read(ids);
   }
 
-  async *events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
-    const filters = JSON.stringify({
-      type: ['container'],
-      label: [`${LABELS.managed}=true`],
-      event: ['start', 'die', 'destroy'],
-    });
-    // From now on, also when the engine takes a while to listen.
-    const query = { since: (Date.now() / 1000).toFixed(3), filters };
-    const answer = await this.#http
-      .stream('GET', '/events', { query, signal })
-      .catch((error: unknown) => {
-        if (signal.aborted) return undefined;
-        throw error;
-      });
-    if (answer === undefined) return;
-    for await (const line of answerLines(answer, signal)) {
-      const event = readEvent(line);
-      if (event !== undefined) yield event;
-    }
-    if (!signal.aborted) {
-      throw new RuntimeError("docker's event stream broke off; list everything again");
-    }
+  events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
+    return engineEvents(
+      {
+        engine: 'docker',
+        open: (options) => this.#http.stream('GET', '/events', options),
+        filters: { event: ['start', 'die', 'destroy'] },
+        read: readEvent,
+      },
+      signal,
+    );
   }
 
   async #create(name: string, body: Record<string, unknown>): Promise<string> {

@@ -8,6 +8,7 @@
 import type { Logger } from 'pino';
 import { KernelLog } from '../host/kernel-log.ts';
 import { readText } from '../host/read-text.ts';
+import { type EventStream, engineEvents } from './engine-events.ts';
 import { type EngineCalls, engineAttach, engineExec } from './engine-exec.ts';
 import { engineImages } from './image-store.ts';
 import { asArray, asObject, asText } from './json-read.ts';
@@ -17,7 +18,6 @@ import { OciExec } from './oci-exec.ts';
 import { PodFiles, podHosts } from './pod-files.ts';
 import { PodmanCgroups } from './podman-cgroups.ts';
 import { startDespiteRemains } from './podman-conmons.ts';
-import { podmanEvents } from './podman-events.ts';
 import { type ExecCalls, executeBySession } from './podman-exec.ts';
 import { allowHalfGone, createDespiteRemains } from './podman-half-made.ts';
 import { type CallOptions, EngineHttpError, type Get, PodmanHttp } from './podman-http.ts';
@@ -30,7 +30,7 @@ import {
 } from './podman-images.ts';
 import { asKilled, findDead, insistently } from './podman-liveness.ts';
 import { asTaken, ensurePodmanNetwork } from './podman-network.ts';
-import { type ExitFacts, readContainer, readExit, readSandbox } from './podman-read.ts';
+import { type ExitFacts, readContainer, readEvent, readExit, readSandbox } from './podman-read.ts';
 import { podmanStrays } from './podman-repairs.ts';
 import { PodmanService, socketOf } from './podman-service.ts';
 import { containerBody, podBody, podName } from './podman-spec.ts';
@@ -306,9 +306,9 @@ export class PodmanRuntime implements Runtime {
   }
 
   events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
-    const open: Parameters<typeof podmanEvents>[0] = (options) =>
+    const open: EventStream['open'] = (options) =>
       this.#retried(() => this.#http.stream('GET', '/events', options));
-    return podmanEvents(open, signal);
+    return engineEvents({ engine: 'podman', open, read: readEvent }, signal);
   }
 
   /** Only where podman's process ids are ours, too: else every container would look dead. */

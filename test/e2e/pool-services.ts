@@ -7,6 +7,7 @@ import type { Endpoint, EndpointSlice, Event, Service } from '../../protocol/kin
 import type { Board } from '../lab/board.ts';
 import type { Lab } from '../lab/lab.ts';
 import type { BoardKubectl } from '../support/board-kubectl.ts';
+import { sliceByHand } from '../support/demo-manifests.ts';
 import { runCommand } from '../support/kubectl.ts';
 import { askUdp, startServer } from '../support/lan-asker.ts';
 import { askLan, hearGoodbye, type LanMachine } from '../support/lan-resolver.ts';
@@ -186,17 +187,10 @@ function balanced(name: string, loadBalancerIP: string, more: Service['spec']): 
 }
 
 function slice(name: string, endpoints: Endpoint[]): EndpointSlice {
-  return {
-    apiVersion: 'discovery.k8s.io/v1',
-    kind: 'EndpointSlice',
-    metadata: { name: `${name}-by-hand`, labels: { 'kubernetes.io/service-name': name } },
-    addressType: 'IPv4',
-    endpoints,
-    ports: [
-      { name: 'tcp', port: PORTS.tcp, protocol: 'TCP' },
-      { name: 'udp', port: PORTS.udp, protocol: 'UDP' },
-    ],
-  };
+  return sliceByHand(name, endpoints, [
+    { name: 'tcp', port: PORTS.tcp, protocol: 'TCP' },
+    { name: 'udp', port: PORTS.udp, protocol: 'UDP' },
+  ]);
 }
 
 function endpointOf({ address, name }: Board): Endpoint {

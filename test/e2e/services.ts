@@ -8,6 +8,7 @@ import type { Endpoint, EndpointSlice, Event, Node, Service } from '../../protoc
 import type { Board } from '../lab/board.ts';
 import type { Lab } from '../lab/lab.ts';
 import type { BoardKubectl } from '../support/board-kubectl.ts';
+import { sliceByHand } from '../support/demo-manifests.ts';
 import { runCommand } from '../support/kubectl.ts';
 import { askDns, askUdp, floodWithSyns, startServer } from '../support/lan-asker.ts';
 import type { LanMachine } from '../support/lan-resolver.ts';
@@ -288,21 +289,14 @@ function service(spec: Service['spec'], name = 'traffic'): Service {
 
 function slice(
   lab: Lab,
-  endpoints: EndpointSlice['endpoints'] = boards(lab).map(endpointOf),
+  endpoints: NonNullable<EndpointSlice['endpoints']> = boards(lab).map(endpointOf),
   name = 'traffic',
 ): EndpointSlice {
-  return {
-    apiVersion: 'discovery.k8s.io/v1',
-    kind: 'EndpointSlice',
-    metadata: { name: `${name}-by-hand`, labels: { 'kubernetes.io/service-name': name } },
-    addressType: 'IPv4',
-    endpoints,
-    ports: [
-      { name: 'tcp', port: PORTS.tcp, protocol: 'TCP' },
-      { name: 'udp', port: PORTS.udp, protocol: 'UDP' },
-      { name: 'raw', port: PORTS.raw, protocol: 'TCP' },
-    ],
-  };
+  return sliceByHand(name, endpoints, [
+    { name: 'tcp', port: PORTS.tcp, protocol: 'TCP' },
+    { name: 'udp', port: PORTS.udp, protocol: 'UDP' },
+    { name: 'raw', port: PORTS.raw, protocol: 'TCP' },
+  ]);
 }
 
 function endpointOf({ address, name }: Board): Endpoint {

@@ -3,6 +3,7 @@ import { DEMO_IMAGE } from '../../cli/commands/demo-image.ts';
 import type {
   Container,
   Deployment,
+  EndpointSlice,
   Pod,
   PodSpec,
   Service,
@@ -73,4 +74,20 @@ export async function engineContainers(board: Board): Promise<string[]> {
     ...['ps', '-a', '--filter', 'label=pier.local/container-name', '--format', format],
   ]);
   return words.split('\n').filter(Boolean).sort();
+}
+
+/** Endpoints of the service NAME that somebody else than Pier keeps. */
+export function sliceByHand(
+  name: string,
+  endpoints: NonNullable<EndpointSlice['endpoints']>,
+  ports: NonNullable<EndpointSlice['ports']>,
+): EndpointSlice {
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name: `${name}-by-hand`, labels: { 'kubernetes.io/service-name': name } },
+    addressType: 'IPv4',
+    endpoints,
+    ports,
+  };
 }

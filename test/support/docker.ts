@@ -1,13 +1,10 @@
 /** Debian's dockerd for tests. */
-import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { DockerRuntime, type DockerRuntimeOptions } from '../../agent/runtime/docker.ts';
 import { eventually } from '../agent/runtime.contract.ts';
 import { engineMissing, TestEngine } from './engine.ts';
 
-const run = promisify(execFile);
 const ANSWER_MS_MAX = 120_000;
 
 /** Why Docker cannot be tested here; undefined when it can. */
@@ -31,7 +28,7 @@ export async function makeDocker(
   const options: DockerRuntimeOptions = {
     socketPath,
     runDir: join(dir, 'run'),
-    run: (program, args) => run('nsenter', [`--net=/run/netns/${engine.netns}`, program, ...args]),
+    run: (program, args) => engine.inside(program, ...args),
   };
   await untilItAnswers(engine, options).catch(async (error: unknown) => {
     await engine.remove();

@@ -1,7 +1,6 @@
 /** The board's pod network in Docker: one bridge with one subnet, reachable from the other boards. */
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import type { Logger } from 'pino';
+import type { ProgramOutput } from '../../host/program-output.ts';
 import { asArray, asObject, asText } from '../json-read.ts';
 import { type CallOptions, EngineHttpError } from '../podman-http.ts';
 import { gatewayOf } from '../podman-network.ts';
@@ -10,12 +9,6 @@ import { RuntimeError } from '../runtime.ts';
 import { networkBody } from './spec.ts';
 
 type Call = (method: string, path: string, options?: CallOptions) => Promise<unknown>;
-/** Runs a program where the engine's network is; throws when it fails. */
-export type RunProgram = (program: string, args: readonly string[]) => Promise<unknown>;
-
-const execute = promisify(execFile);
-export const runProgram: RunProgram = (program, args) =>
-  execute(program, [...args], { timeout: 10_000 });
 
 /** Idempotent. Another subnet is replaced when no pod uses it, and refused otherwise. */
 export async function ensureDockerNetwork(call: Call, podCidr: string): Promise<void> {
@@ -49,7 +42,11 @@ async function subnetOf(call: Call): Promise<string | undefined> {
 const CHAIN = 'DOCKER-USER';
 
 /** Idempotent. Where there is no iptables, Docker has set none either. */
-export async function letOthersIn(podCidr: string, run: RunProgram, log?: Logger): Promise<void> {
+export async function letOthersIn(
+  podCidr: string,
+  run: ProgramOutput,
+  log?: Logger,
+): Promise<void> {
   for (const side of ['-s', '-d']) {
     const rule = [CHAIN, side, podCidr, '-j', 'ACCEPT'];
     try {
