@@ -15,6 +15,8 @@ export const HOME = dirname(dirname(fileURLToPath(import.meta.url)));
 const DISK_WRITES = 300;
 /** As in IBM's fio line for etcd: --rw=write --fdatasync=1 --bs=2300. */
 const DISK_WRITE_BYTES = 2300;
+const WATCH_MS = 2000;
+const GAP_MS = 1;
 
 export async function hostFacts(): Promise<{ [key: string]: Json }> {
   return {
@@ -31,6 +33,7 @@ export async function hostFacts(): Promise<{ [key: string]: Json }> {
     dockerd: firstLine('dockerd', ['--version']),
     containerd: firstLine('containerd', ['--version']),
     loadBefore: loadavg().map((load) => round(load, 1)),
+    taken: coreTaken(),
     disk: await diskSyncs(tmpdir()),
   };
 }
@@ -38,6 +41,26 @@ export async function hostFacts(): Promise<{ [key: string]: Json }> {
 /** Load of the last 1, 5 and 15 minutes, for the end of a run. */
 export function loadNow(): number[] {
   return loadavg().map((load) => round(load, 1));
+}
+
+/**
+ * What a busy loop on one core is kept from running, by others on this machine or, on a virtual one, by its host: pauses of
+ * a millisecond and more. They are the floor of every tail that is measured here.
+ */
+function coreTaken(): { [key: string]: Json } {
+  const startMs = performance.now();
+  const gapsMs: number[] = [];
+  for (let lastMs = startMs; lastMs < startMs + WATCH_MS; ) {
+    const nowMs = performance.now();
+    if (nowMs - lastMs >= GAP_MS) gapsMs.push(nowMs - lastMs);
+    lastMs = nowMs;
+  }
+  const sumMs = gapsMs.reduce((sum, gap) => sum + gap, 0);
+  return {
+    percent: round((sumMs / WATCH_MS) * 100, 1),
+    pauses: gapsMs.length,
+    longestMs: round(Math.max(0, ...gapsMs), 1),
+  };
 }
 
 async function diskSyncs(folder: string): Promise<{ [key: string]: Json }> {

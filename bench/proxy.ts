@@ -3,7 +3,8 @@
  * turn, on loopback, the proxy alone on the first core. What counts is the proxy's CPU time per unit of work: rates of
  * the wall clock are bounded by clients and backends too, as the direct connection shows.
  *
- * Arguments: --seconds N (whole, default 1) and --rounds N (default 3) for each load and side; --loads a,b for some of idle,
+ * Arguments: --seconds N (whole, default 1) and --rounds N (default 3) for each load and side; --latency-rounds N (default
+ * 30: what a proxy adds to a tail is the difference of two tails); --loads a,b for some of idle,
  * bulk, requests, connections and latency (which needs requests) only; --also "NAME=ARGS" for one more Pier with these
  * arguments of Node's (flags, or the bundle of another version); --plots FOLDER; --no-peers. Needed: `apt-get install haproxy nginx-light
  * libnginx-mod-stream wrk iperf3`; without peers nginx-light, wrk and iperf3.
@@ -23,7 +24,7 @@ import {
   spreadOf,
 } from './benchmark.ts';
 import { bulk, idleMemory, type Load, type Sample, wrk } from './proxy-loads.ts';
-import { drawPlots } from './proxy-plots.ts';
+import { drawPlots, type Results } from './proxy-plots.ts';
 import {
   bundlePier,
   haproxy,
@@ -33,6 +34,7 @@ import {
   type StartProxy,
   startBackends,
 } from './proxy-sides.ts';
+import { addedTail } from './proxy-tail.ts';
 
 export const summary =
   'service proxy: bulk, requests, connections, latency, memory; HAProxy, nginx beside it';
@@ -40,14 +42,13 @@ export const summary =
 const IDLE = 1000;
 const PAIRED = 'haproxy';
 
-type Results = Map<string, Map<string, Sample[]>>;
-
 export async function run(args: string[]): Promise<Figures> {
   const { values } = parseArgs({
     args,
     options: {
       seconds: { type: 'string', default: '1' },
       rounds: { type: 'string', default: '3' },
+      'latency-rounds': { type: 'string', default: '30' },
       loads: { type: 'string' },
       also: { type: 'string', multiple: true, default: [] },
       'no-peers': { type: 'boolean', default: false },
@@ -72,7 +73,7 @@ export async function run(args: string[]): Promise<Figures> {
   try {
     const memory = isWanted('idle') ? await measureMemory(proxies, folder, backends, plan) : {};
     for (const one of proxies) sides.push(await one(folder, backends.ports));
-    const results: Results = new Map();
+    const results = new Map<string, Map<string, Sample[]>>();
     const loads: Record<string, Load> = {
       'bulk 1 down': bulk(1, 'down'),
       'bulk 1 up': bulk(1, 'up'),
@@ -91,7 +92,8 @@ export async function run(args: string[]): Promise<Figures> {
     await measure(chosen, sides, plan, results);
     const rate = halfLoad(results.get('requests'));
     if (rate !== undefined && isWanted('latency')) {
-      await measure([['latency', wrk({ folder, rate })]], sides, plan, results);
+      const rounds = Number(values['latency-rounds']);
+      await measure([['latency', wrk({ folder, rate })]], sides, { ...plan, rounds }, results);
     }
     if (values.plots !== undefined) drawPlots(values.plots, results, memory, rate);
     return report(results, memory, rate);
@@ -110,13 +112,15 @@ async function measure(
   loads: ReadonlyArray<readonly [string, Load]>,
   sides: readonly Side[],
   { seconds, rounds }: Plan,
-  results: Results,
+  results: Map<string, Map<string, Sample[]>>,
 ): Promise<void> {
   for (const [name, load] of loads) {
     const bySide = new Map<string, Sample[]>(sides.map((side) => [side.name, []]));
     results.set(name, bySide);
     for (let index = 1; index <= rounds; index++) {
-      for (const side of sides) {
+      // Another one is first in each round: what follows a heavier side must not always be the same.
+      const start = index % sides.length;
+      for (const side of [...sides.slice(start), ...sides.slice(0, start)]) {
         const sample = await load(side, seconds);
         bySide.get(side.name)?.push(sample);
         say(`${name}, round ${index}, ${side.name}: ${Math.round(sample.rate * 10) / 10}/s`);
@@ -174,6 +178,7 @@ function report(
   const rows: Array<Array<string | number>> = [
     ['load', 'side', 'per s', 'CPU s', 'per CPU s / haproxy', 'p50 us', 'p99 us', 'errors'],
   ];
+  const tails: Array<Array<string | number>> = [];
   for (const [load, bySide] of results) {
     // GB for bulk, 100,000 for the others: what PERFORMANCE.md counts in.
     const unit = load.startsWith('bulk') ? 1 : 100_000;
@@ -200,6 +205,12 @@ function report(
         figures.p50Us = median(samples, 'p50Us');
         figures.p99Us = median(samples, 'p99Us');
       }
+      const direct = bySide.get('direct');
+      if (load === 'latency' && name !== PAIRED && name !== 'direct' && peer && direct) {
+        const tail = addedTail(samples, peer, direct);
+        figures.addedP99 = tail;
+        tails.push([name, ...Object.values(tail)]);
+      }
       const errors = samples.reduce((sum, one) => sum + one.errors, 0);
       figures.errors = errors;
       out[name] = { ...out[name], [load]: figures };
@@ -218,6 +229,9 @@ function report(
   process.stdout.write('CPU seconds of the proxy per GB (bulk) or per 100,000\n');
   printTable(rows);
   if (rate !== undefined) process.stdout.write(`latency at ${rate} requests per second\n`);
+  if (tails.length > 0) {
+    printTable([['added p99', 'us', `${PAIRED} us`, 'ratio', '5 %', '95 %'], ...tails]);
+  }
   for (const [name, spread] of Object.entries(memory)) {
     out[name] = { ...out[name], idleMiB: spread };
   }
