@@ -7,7 +7,6 @@
  */
 import { parseArgs } from 'node:util';
 import { RUNTIME_NAMES } from '../agent/runtime/choose.ts';
-import { engineEnvironment } from '../agent/runtime/engine-config.ts';
 import { DEMO_IMAGE } from '../cli/commands/demo-image.ts';
 import type { Pod } from '../protocol/kinds/types.ts';
 import type { Board } from '../test/lab/board.ts';
@@ -48,7 +47,7 @@ export async function run(args: string[]): Promise<Figures> {
   const swarm = peer ? await Swarm.start(cluster.lab.board(2)) : undefined;
   try {
     const board = cluster.lab.board(1);
-    const { env } = await engineEnvironment(cluster.lab.dir, process.env);
+    const { env } = cluster.lab;
     const contenders = new Map<string, Contender>([
       ['pier', (count) => startDeployment(cluster, count)],
       ['podman run', (count) => runWithPodman(board, env, count)],

@@ -57,7 +57,7 @@ export async function checkPodman(sources: CheckSources = {}): Promise<CheckResu
     results.push({
       code: 'oci-runtime',
       level: 'error',
-      message: 'neither runc nor crun is installed: run "apt-get install runc"',
+      message: 'neither crun nor runc is installed: run "apt-get install crun"',
     });
   }
   if (!(await hasAny(NETWORK_BACKENDS))) {

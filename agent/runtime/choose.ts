@@ -35,7 +35,7 @@ const CRI_SOCKETS = ['/run/containerd/containerd.sock', '/run/crio/crio.sock'] a
 const DOCKER_SOCKET = '/run/docker.sock';
 const PODMAN_SOCKET = '/run/podman/podman.sock';
 const HOW_TO_INSTALL =
-  '"apt-get install podman runc netavark" installs it; or name an engine that runs here by --runtime cri or docker';
+  '"apt-get install podman crun netavark" installs it; or name an engine that runs here by --runtime cri or docker';
 /** For a first look at an engine that may only be a socket without anybody behind it. */
 const LOOK_MS = 3_000;
 

@@ -54,16 +54,17 @@ function hasCapability(processStatus: string, capability: bigint): boolean {
 
 /**
  * The environment for podman's service, and why it differs from ours (empty on an ordinary board).
- * A CONTAINERS_CONF that is set already is the user's word and stays.
+ * A CONTAINERS_CONF that is set already is the user's word and stays. `pid`: of a process that sees what podman will see.
  */
 export async function engineEnvironment(
   dataDir: string,
   env: NodeJS.ProcessEnv,
+  pid: number | 'self' = 'self',
 ): Promise<{ readonly env: NodeJS.ProcessEnv; readonly reasons: readonly string[] }> {
   if (env.CONTAINERS_CONF !== undefined) return { env, reasons: [] };
   const [mountInfo, processStatus] = await Promise.all([
-    readFile('/proc/self/mountinfo', 'utf8'),
-    readFile('/proc/self/status', 'utf8'),
+    readFile(`/proc/${pid}/mountinfo`, 'utf8'),
+    readFile(`/proc/${pid}/status`, 'utf8'),
   ]);
   const config = engineConfigFor({ mountInfo, processStatus });
   if (config === undefined) return { env, reasons: [] };

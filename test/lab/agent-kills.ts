@@ -3,7 +3,6 @@
  * off; after each burst of kills the board must become what its pods ask for, with nothing left over (podman-leftovers.ts).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { engineEnvironment } from '../../agent/runtime/engine-config.ts';
 import { Client } from '../../cli/client.ts';
 import { readKubeconfig } from '../../cli/kubeconfig.ts';
 import type { PersistentVolume, Pod } from '../../protocol/kinds/types.ts';
@@ -73,8 +72,7 @@ export class AgentKills {
   static async start(options: KillOptions): Promise<AgentKills> {
     const lab = await Lab.create({ boards: 1, connectHost: true });
     try {
-      const { env } = await engineEnvironment(lab.dir, process.env);
-      const leftovers = await PodmanLeftovers.of(lab.board(1), env);
+      const leftovers = await PodmanLeftovers.of(lab.board(1), lab.env);
       await lab.startMaster();
       const client = new Client(readKubeconfig(lab.kubeconfig));
       await lab.startAgent(1);

@@ -32,6 +32,19 @@ mount --bind "$CARD/containers" /var/lib/containers
 mount --bind "$CARD/pier" /var/lib/pier
 # podman keeps its locks here and its networks there: each board has its own.
 mount -t tmpfs tmpfs /dev/shm
+# A board has one layout of cgroups, where this machine may mix two: crun, which is podman's choice, refuses a mix.
+if mountpoint -q /sys/fs/cgroup/unified && command -v crun >/dev/null; then
+  mkdir /run/cgroup
+  mount -t tmpfs -o mode=755 cgroup /run/cgroup
+  for each in /sys/fs/cgroup/*; do
+    name=$(basename "$each")
+    if [ -L "$each" ]; then cp -P "$each" /run/cgroup/
+    elif [ "$name" != unified ]; then mkdir "/run/cgroup/$name"; mount --move "$each" "/run/cgroup/$name"; fi
+  done
+  umount --recursive /sys/fs/cgroup
+  mount --move /run/cgroup /sys/fs/cgroup
+  rmdir /run/cgroup
+fi
 [ -d "$CARD/etc" ] || { mkdir "$CARD/etc"; cp -a /etc/containers/. "$CARD/etc/"; rm -rf "$CARD/etc/networks"; }
 mount --bind "$CARD/etc" /etc/containers
 # Without netavark podman keeps networks and addresses here.
@@ -65,6 +78,11 @@ export class Board {
 
   get running(): boolean {
     return this.#first !== undefined;
+  }
+
+  /** Of its first process; 0 before it was switched on. */
+  get pid(): number {
+    return this.#pid;
   }
 
   /** Switches the board on: nothing runs in it yet. */

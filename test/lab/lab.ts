@@ -71,8 +71,6 @@ export class Lab {
     const lab = new Lab(dir, lan, boards, options);
     try {
       if (options.connectHost === true) await lan.connectHost();
-      // Known before any board is on: what podman needs on this machine.
-      lab.#env = (await engineEnvironment(dir, process.env)).env;
       for (let index = 1; index <= options.boards; index += 1) {
         const place = await lan.plugIn(index, options.behindRouter?.includes(index));
         const board = new Board({
@@ -83,6 +81,8 @@ export class Lab {
         boards.push(board);
         lab.#running.set(board, {});
         await board.powerOn();
+        // What podman needs is the same on all boards.
+        if (index === 1) lab.#env = (await engineEnvironment(dir, process.env, board.pid)).env;
         if (options.image !== false) await lab.makeImage(board);
       }
       return lab;
@@ -96,6 +96,11 @@ export class Lab {
     const board = this.boards[index - 1];
     if (board === undefined) throw new Error(`the lab has no board ${index}`);
     return board;
+  }
+
+  /** For a podman that is run on a board. */
+  get env(): NodeJS.ProcessEnv {
+    return this.#env;
   }
 
   get masterUrl(): string {
