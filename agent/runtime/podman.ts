@@ -126,7 +126,7 @@ export class PodmanRuntime implements Runtime {
     this.#ociExec = new OciExec({
       inspect: (id) => this.#inspect(id),
       readText,
-      pidDir: `${run}/exec`,
+      dir: `${run}/exec`,
     });
   }
 

@@ -106,7 +106,7 @@ async function commandTests(board: TestBoard, runtime: PodmanRuntime): Promise<v
       };
       t.same(await executeBySession(calls, id, command, limits), expected, 'by a session too');
       await t.rejects(executeBySession(calls, id, ['/bin/nope'], limits), {
-        message: /no such file/,
+        message: /no such file/i,
       });
       await runtime.removeSandbox(sandboxId);
     },

@@ -62,7 +62,7 @@ const CLAIMS: ReadonlyArray<readonly [string, (t: Test, place: Place) => Promise
   ['each pod of a StatefulSet has data of its own', setKeepsData],
 ];
 
-/** Slow machines: exec forks, and runc alone may take most of a second. */
+/** Slow machines: exec forks, and the OCI runtime alone may take most of a second. */
 const PROBE = { periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 2 };
 
 async function probes(t: Test, place: Place): Promise<void> {
@@ -184,9 +184,11 @@ async function hooks(t: Test, place: Place): Promise<void> {
     volumeMounts: [{ name: 'notes', mountPath: '/notes' }],
     lifecycle: { postStart: note('hello'), preStop: note('bye') },
   };
+  // Fails as the container's user and as no other.
   const bad = {
     ...demoContainer('main'),
-    lifecycle: { postStart: { exec: { command: ['false'] } } },
+    securityContext: { runAsUser: 3 },
+    lifecycle: { postStart: { exec: { command: ['sh', '-c', 'exit $(id -u)'] } } },
   };
   await kubectl.apply(
     demoPod('hooked', { containers: [main], volumes: [notes], terminationGracePeriodSeconds: 20 }),
@@ -199,7 +201,7 @@ async function hooks(t: Test, place: Place): Promise<void> {
   await kubectl.ok('delete', 'pod', 'hooked');
   t.equal(await lab.board(1).exec('cat', ['/var/lib/pier/notes/all']), 'hello\nbye\n');
   await untilPod(place, 'badly-hooked', 'restarted', (pod) => restarts(pod) > 0);
-  t.match(await messages(kubectl, 'badly-hooked'), /PostStartHook failed: .*exited with 1/);
+  t.match(await messages(kubectl, 'badly-hooked'), /PostStartHook failed: .*exited with 3/);
   await kubectl.ok('delete', 'pod', 'badly-hooked', '--now');
 }
 
