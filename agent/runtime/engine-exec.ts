@@ -45,7 +45,7 @@ export async function engineExec(
   const start = { Detach: false, Tty: tty, ...(tty ? FIRST_SIZE : {}) };
   const socket = await engine.hijack(`/exec/${id}/start`, { body: start });
   return new HijackedSession(socket, tty, {
-    mayReset: true,
+    mayBreak: true,
     resize: (query) => engine.call('POST', `/exec/${id}/resize`, { query }),
     exitCode: () => exitCodeOf(engine, id),
     leave: async () => {
@@ -67,7 +67,7 @@ export async function engineAttach(
   const query = { stream: true, logs: false, stdin, stdout, stderr };
   const socket = await engine.hijack(`/containers/${containerId}/attach`, { query });
   return new HijackedSession(socket, tty, {
-    mayReset: false,
+    mayBreak: false,
     resize: (size) => engine.call('POST', `/containers/${containerId}/resize`, { query: size }),
     exitCode: async () => undefined,
     leave: async () => undefined,
@@ -86,10 +86,10 @@ async function exitCodeOf(engine: EngineCalls, id: string): Promise<number> {
 
 interface SessionCalls {
   /**
-   * Whether a reset is an end like any other: a connection that is closed before all input was read ends so, and the
-   * exit code tells whether the process has ended.
+   * Whether a broken connection is an end like any other: one that is closed before all input was read ends so, with EPIPE
+   * when we were writing, and the exit code tells whether the process has ended.
    */
-  readonly mayReset: boolean;
+  readonly mayBreak: boolean;
   readonly resize: (size: { readonly h: number; readonly w: number }) => Promise<unknown>;
   readonly exitCode: () => Promise<number | undefined>;
   /** When the client leaves before the end. */
@@ -153,8 +153,8 @@ class HijackedSession implements ExecSession {
       }
     } catch (cause) {
       if (this.#over) return;
-      const isReset = cause instanceof Error && 'code' in cause && cause.code === 'ECONNRESET';
-      if (!isReset || !this.#calls.mayReset)
+      const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+      if (!this.#calls.mayBreak || (code !== 'ECONNRESET' && code !== 'EPIPE'))
         throw new RuntimeError(`the engine's stream broke off: ${String(cause)}`, { cause });
     }
     this.#over = true;

@@ -51,7 +51,7 @@ export class OciExec {
     await mkdir(this.#options.dir, { recursive: true, mode: 0o700 });
     try {
       const spec = await this.#options.readText(`${bundle}/config.json`);
-      const wanted = processOf(spec ?? '', command);
+      const wanted = processOf(containerId, spec ?? '', command);
       await writeFile(processFile, JSON.stringify(wanted), { mode: 0o600 });
       const files = { pidFile, processFile };
       return await this.#run(path, { containerId, command, ...files }, options);
@@ -134,7 +134,7 @@ export class OciExec {
  * The container's own process with another command: its user, groups, environment, folder and rights. Told none of it, runc takes
  * the container's by itself, crun (1.8) takes root. Throws RuntimeError when `config` is no config.json (OCI runtime specification, "process").
  */
-function processOf(config: string, command: readonly string[]): JsonObject {
+function processOf(containerId: string, config: string, command: readonly string[]): JsonObject {
   try {
     const { process: own } = asObject(JSON.parse(config));
     if (own !== undefined)
@@ -142,7 +142,7 @@ function processOf(config: string, command: readonly string[]): JsonObject {
   } catch {
     // Cut off, or not there: the same to the caller.
   }
-  throw new RuntimeError('the container has no config.json: it ended');
+  throw new RuntimeError(`the container ${containerId} does not run: it has no config.json`);
 }
 
 /** runc logs `time=... level=error msg="..."`, crun plain words. */

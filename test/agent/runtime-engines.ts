@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Duplex } from 'node:stream';
+import { Duplex } from 'node:stream';
 import fc from 'fast-check';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
@@ -24,6 +24,7 @@ import { dialTcp, openRemote, readExitStatus } from '../../agent/runtime/cri/str
 import { decode, encode, type MessageTable } from '../../agent/runtime/cri/wire.ts';
 import { parseJsonEntry } from '../../agent/runtime/docker/read.ts';
 import { resolvFile } from '../../agent/runtime/docker/spec.ts';
+import { type EngineCalls, engineAttach, engineExec } from '../../agent/runtime/engine-exec.ts';
 import { LogLines } from '../../agent/runtime/log-file.ts';
 import { PodmanCgroups } from '../../agent/runtime/podman-cgroups.ts';
 import {
@@ -36,7 +37,7 @@ import { strayHalfMade } from '../../agent/runtime/podman-half-made.ts';
 import { strayNamespaces } from '../../agent/runtime/podman-netns.ts';
 import { PodmanStrays } from '../../agent/runtime/podman-strays.ts';
 import { cgroupPath } from '../../agent/runtime/process-stats.ts';
-import { RuntimeError } from '../../agent/runtime/runtime.ts';
+import { type ExecSession, RuntimeError } from '../../agent/runtime/runtime.ts';
 import { SpdySession, type SpdyStream } from '../../protocol/spdy/session.ts';
 import { sandboxSpec } from './runtime.contract.ts';
 
@@ -558,3 +559,34 @@ t.test('control groups that podman left of our pods go, and those of others stay
   t.same(await left(), ['d']);
   t.same(await readdir(notes), []);
 });
+
+t.test(
+  'a command that ends before it has read all its input is an end, not an error',
+  async (t) => {
+    // As the kernel tells it to the one who writes (EPIPE) or reads (ECONNRESET).
+    for (const code of ['EPIPE', 'ECONNRESET']) {
+      const engine: EngineCalls = {
+        call: async (method) => (method === 'POST' ? { Id: 'x' } : { Running: false, ExitCode: 3 }),
+        hijack: async () => {
+          const socket = new Duplex({ read: () => undefined });
+          socket.push(Buffer.from([1, 0, 0, 0, 0, 0, 0, 2, 104, 105]));
+          setImmediate(() => socket.destroy(Object.assign(new Error(code), { code })));
+          return socket;
+        },
+        hangUp: async () => undefined,
+      };
+      const streams = { stdin: true, stdout: true, stderr: true, tty: false };
+      const session = await engineExec(engine, 'c', { ...streams, command: ['head', '-1'] });
+      t.equal(await readAll(session), 'hi');
+      t.equal(await session.exitCode(), 3);
+      // Of an attached container nobody tells how it ended.
+      await t.rejects(readAll(await engineAttach(engine, 'c', streams)), { message: /broke off/ });
+    }
+  },
+);
+
+async function readAll({ output }: ExecSession): Promise<string> {
+  let text = '';
+  for await (const { data } of output) text += Buffer.from(data).toString();
+  return text;
+}
