@@ -145,6 +145,7 @@ export class Exchange {
     if (this.#answered || this.#cancelled) return;
     const { hasBody, method, onFailure } = this.#options;
     this.#lastReason = error.message;
+    if (this.#timedOut && !this.#connected) this.#options.balancer.wasSilent(backend);
     const repeatable = !hasBody && SAFE.has(method);
     if (upstream.reusedSocket && repeatable && !this.#timedOut) {
       this.#tryNext(true, backend);

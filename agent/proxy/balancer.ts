@@ -12,6 +12,11 @@ import {
   stickyBackend,
 } from './service-table.ts';
 
+type Choices = Pick<ListenerSpec, 'backends' | 'affinity'>;
+
+/** For so long a backend that let a client wait in vain is chosen only when there is no other. */
+const SILENT_MS = 10_000;
+
 export class Balancer {
   readonly #clock: Clock;
   readonly #random: () => number;
@@ -19,6 +24,8 @@ export class Balancer {
   /** When each was last chosen. A changed service has new backends: they begin anew, in random order. */
   readonly #turns = new WeakMap<Backend, number>();
   readonly #affinity: AffinityTable;
+  /** Until when, in monotonic ms. */
+  readonly #silent = new Map<string, number>();
   #turn = 0;
 
   constructor(options: { clock: Clock; random: () => number; clientsMax: number }) {
@@ -28,11 +35,29 @@ export class Balancer {
   }
 
   /** Undefined when all backends are in `tried`, or there is none. */
-  choose(
-    spec: Pick<ListenerSpec, 'backends' | 'affinity'>,
-    tried: ReadonlySet<Backend>,
-    clientIp: string,
-  ): Backend | undefined {
+  choose(spec: Choices, tried: ReadonlySet<Backend>, clientIp: string): Backend | undefined {
+    const silent = this.#silentOf(spec.backends);
+    const left =
+      silent.length > 0 ? this.#choose(spec, new Set([...tried, ...silent]), clientIp) : undefined;
+    return left ?? this.#choose(spec, tried, clientIp);
+  }
+
+  /**
+   * A client waited in vain for this backend to answer; one that refuses costs nobody time and is not meant. Nobody else may
+   * know yet: a board that dies with the master on it stays among the endpoints until there is a master again.
+   */
+  wasSilent(backend: Backend): void {
+    this.#silent.set(backendKey(backend), this.#clock.monotonicMs() + SILENT_MS);
+  }
+
+  #silentOf(backends: readonly Backend[]): Backend[] {
+    if (this.#silent.size === 0) return [];
+    const nowMs = this.#clock.monotonicMs();
+    for (const [key, untilMs] of this.#silent) if (untilMs <= nowMs) this.#silent.delete(key);
+    return backends.filter((backend) => this.#silent.has(backendKey(backend)));
+  }
+
+  #choose(spec: Choices, tried: ReadonlySet<Backend>, clientIp: string): Backend | undefined {
     const { backends, affinity } = spec;
     if (affinity === undefined) {
       const open = (backend: Backend) => this.#open.get(backendKey(backend)) ?? 0;

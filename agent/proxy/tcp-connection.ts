@@ -27,6 +27,8 @@ export interface ForwardOptions {
   readonly pool: BufferPool;
   /** A connection to this backend begins, ... */
   readonly onOpen: (backend: Backend) => void;
+  /** ... did not come about, and the client had to wait for that, ... */
+  readonly onSilent: (backend: Backend) => void;
   /** ... and is over, whether it was ever made or not. */
   readonly onClosed: (backend: Backend) => void;
   /** No backend took the connection; the client was reset. */
@@ -129,7 +131,11 @@ export class Connection implements EndOwner {
     this.#reason = reason;
     this.#upstream?.close();
     this.#tried ??= new Set();
-    if (this.#backend !== undefined) this.#tried.add(this.#backend);
+    if (this.#backend !== undefined) {
+      this.#tried.add(this.#backend);
+      // The first look may have come at once, the second not.
+      if (this.#looks > 1) this.#options.onSilent(this.#backend);
+    }
     this.begin();
   }
 }

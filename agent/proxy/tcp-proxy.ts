@@ -228,6 +228,7 @@ export class TcpProxy {
       keepAliveMs: limits.keepAliveMs,
       pool: this.#pool,
       onOpen: (backend) => balancer.count(backend, 1),
+      onSilent: (backend) => balancer.wasSilent(backend),
       onClosed: (backend) => balancer.count(backend, -1),
       onRefused: (reason) => {
         log.debug({ port: listener.port, reason }, 'no backend took the connection');

@@ -3,6 +3,7 @@ import './proxy/conversations.ts';
 import './proxy/rolling.ts';
 import './proxy/services.ts';
 import './proxy/udp.ts';
+import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import net from 'node:net';
@@ -65,7 +66,7 @@ interface Running {
 async function running(
   t: Test,
   backends: readonly Backend[],
-  limits: { connectionsMax?: number } = {},
+  limits: { connectionsMax?: number; connectTimeoutMs?: number } = {},
 ): Promise<Running> {
   const port = await freePort();
   const problems: ServiceProblem[] = [];
@@ -161,6 +162,42 @@ t.test('a client is reset when every backend refuses', async (t) => {
   t.equal(code, 'ECONNRESET');
   await until('forgotten', () => proxy.connections === 0);
 });
+
+t.test('a backend that let a client wait in vain is passed over by the next ones', async (t) => {
+  const silent = await unanswering(t);
+  const good = await serve(t, named('good'));
+  const { proxy, connect, set } = await running(t, [silent], { connectTimeoutMs: 400 });
+  await until('listening', () => proxy.settled);
+  const socket = connect();
+  socket.resume();
+  await closed(socket);
+  const backends = [silent, good];
+  set(backends);
+  const choose = () => proxy.balancer.choose({ backends, affinity: undefined }, new Set(), '');
+  for (let index = 0; index < 50; index++) t.equal(choose(), good);
+  t.equal(await readAll(connect()), 'good');
+});
+
+/** As a board without power: connections to it are neither made nor refused. */
+async function unanswering(t: Test): Promise<Backend> {
+  const listen = 'const s = net.createServer().listen(0, "127.0.0.1", 1, () => ';
+  const words = `${listen}console.log(s.address().port))`;
+  const child = spawn(process.execPath, ['-e', words], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(() => child.kill('SIGKILL'));
+  const [line] = await once(child.stdout, 'data');
+  child.kill('SIGSTOP');
+  const backend = { ip: LOOPBACK, port: Number(String(line)) };
+  // What it does not accept fills its backlog, and then the kernel is silent for it.
+  for (let isFull = false; !isFull; ) {
+    const socket = net.connect(backend.port, LOOPBACK);
+    t.teardown(() => socket.destroy());
+    isFull = await Promise.race([
+      once(socket, 'connect').then(() => false),
+      new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 500)),
+    ]);
+  }
+  return backend;
+}
 
 t.test('half-close passes in both directions', async (t) => {
   const backend = await serve(t, (socket) => {

@@ -182,6 +182,34 @@ t.test('a client keeps its backend for the time of the service, and only so long
   t.not(balancer.choose(spec, new Set(first === undefined ? [] : [first]), client), first);
 });
 
+t.test('a backend that was silent is chosen last, for 10 s', async (t) => {
+  const backends = ['a', 'b', 'c'].map((ip) => ({ ip, port: 1 }));
+  const [a, b, c] = backends;
+  if (a === undefined || b === undefined || c === undefined) throw new Error('no backend');
+  let nowMs = 0;
+  const clock = { monotonicMs: () => nowMs, wallMs: () => 0 };
+  const balancer = new Balancer({ clock, random: Math.random, clientsMax: 100 });
+  for (const affinity of [undefined, { key: 'd/w/', seconds: 1 }]) {
+    nowMs += 20_000;
+    // A client of each backend, where clients keep theirs.
+    const clients = Array.from({ length: 30 }, (_, index) => `192.0.2.${index}`);
+    const chosen = (tried: readonly (typeof a)[] = []) =>
+      new Set(clients.map((ip) => balancer.choose({ backends, affinity }, new Set(tried), ip)?.ip));
+    t.same(chosen(), new Set(['a', 'b', 'c']));
+    balancer.wasSilent(a);
+    t.same(chosen(), new Set(['b', 'c']));
+    t.same(chosen([b]), new Set(['c']));
+    t.same(chosen([b, c]), new Set(['a']), 'better than none');
+    balancer.wasSilent(b);
+    balancer.wasSilent(c);
+    // No client keeps one any more.
+    nowMs += 1000;
+    t.same(chosen(), new Set(['a', 'b', 'c']), 'when all were, none is worse');
+    nowMs += 10_000;
+    t.same(chosen(), new Set(['a', 'b', 'c']));
+  }
+});
+
 t.test('only so many clients are remembered', async (t) => {
   const table = new AffinityTable(2);
   table.set('a', '1', 10);
