@@ -79,3 +79,12 @@ async function readVersion1(readText: ReadText, path: string): Promise<CgroupUsa
     ),
   };
 }
+
+/** By /proc/self/mountinfo: version 1 and 2 are both below /sys/fs/cgroup (systemd's "hybrid" layout). crun refuses such a machine. */
+export function mixesCgroups(mountInfo: string): boolean {
+  const types = mountInfo
+    .split('\n')
+    .filter((line) => line.includes(' /sys/fs/cgroup'))
+    .map((line) => line.split(' - ')[1]?.split(' ')[0]);
+  return types.includes('cgroup') && types.includes('cgroup2');
+}

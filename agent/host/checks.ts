@@ -5,7 +5,7 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
-import type { ReadText } from './cgroup.ts';
+import { mixesCgroups, type ReadText } from './cgroup.ts';
 import { readText as realReadText } from './read-text.ts';
 
 export interface CheckResult {
@@ -24,6 +24,7 @@ export interface CheckSources {
   readonly uid?: number;
 }
 
+const MOUNTS = '/proc/self/mountinfo';
 const NETWORK_BACKENDS = [
   '/usr/lib/podman/netavark',
   '/usr/libexec/podman/netavark',
@@ -53,12 +54,15 @@ export async function checkPodman(sources: CheckSources = {}): Promise<CheckResu
   const hasAny = async (paths: readonly string[]): Promise<boolean> =>
     (await Promise.all(paths.map(exists))).includes(true);
   const results: CheckResult[] = [];
-  if (!(await hasAny(['runc', 'crun'].flatMap((name) => dirs.map((dir) => join(dir, name)))))) {
-    results.push({
-      code: 'oci-runtime',
-      level: 'error',
-      message: 'neither crun nor runc is installed: run "apt-get install crun"',
-    });
+  const isMixed = mixesCgroups((await (sources.readText ?? realReadText)(MOUNTS)) ?? '');
+  const hasRuntime = await hasAny(
+    (isMixed ? ['runc'] : ['crun', 'runc']).flatMap((name) => dirs.map((dir) => join(dir, name))),
+  );
+  if (!hasRuntime) {
+    const message = isMixed
+      ? 'this machine mixes cgroup v1 and v2, where podman needs runc: run "apt-get install runc"'
+      : 'neither crun nor runc is installed: run "apt-get install crun"';
+    results.push({ code: 'oci-runtime', level: 'error', message });
   }
   if (!(await hasAny(NETWORK_BACKENDS))) {
     results.push({

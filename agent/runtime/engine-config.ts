@@ -5,6 +5,7 @@
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { mixesCgroups } from '../host/cgroup.ts';
 
 export interface EngineSurroundings {
   /** Text of /proc/self/mountinfo. */
@@ -20,7 +21,7 @@ const CAP_SYS_RESOURCE = 24n;
 export function engineConfigFor(
   surroundings: EngineSurroundings,
 ): { readonly text: string; readonly reasons: readonly string[] } | undefined {
-  const hybrid = isHybrid(surroundings.mountInfo);
+  const hybrid = mixesCgroups(surroundings.mountInfo);
   const limited = !hasCapability(surroundings.processStatus, CAP_SYS_RESOURCE);
   if (!hybrid && !limited) return undefined;
   const reasons = [
@@ -36,15 +37,6 @@ export function engineConfigFor(
     'events_logger = "file"',
   ];
   return { text: `${lines.join('\n')}\n`, reasons };
-}
-
-/** Both controllers' mounts below /sys/fs/cgroup, neither of them alone (systemd's "hybrid" layout). */
-function isHybrid(mountInfo: string): boolean {
-  const types = mountInfo
-    .split('\n')
-    .filter((line) => line.includes(' /sys/fs/cgroup'))
-    .map((line) => line.split(' - ')[1]?.split(' ')[0]);
-  return types.includes('cgroup') && types.includes('cgroup2');
 }
 
 function hasCapability(processStatus: string, capability: bigint): boolean {

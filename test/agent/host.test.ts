@@ -314,6 +314,12 @@ t.test('each thing that is missing is one sentence with the remedy', async (t) =
     uid: 0,
   };
   t.strictSame([...(await checkHost(fit)), ...(await checkPodman(fit))], []);
+  const mounts = [
+    'x /sys/fs/cgroup/cpu rw - cgroup c rw',
+    'x /sys/fs/cgroup/unified rw - cgroup2 c rw',
+  ];
+  const mixed = { ...fit, readText: files({ '/proc/self/mountinfo': mounts.join('\n') }) };
+  t.match(await checkPodman(mixed), [{ code: 'oci-runtime', message: /needs runc/ }]);
 });
 
 t.test(
