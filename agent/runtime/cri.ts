@@ -18,6 +18,7 @@ import { isWithin, networkReady, prefixOf, writeNetwork } from './cri/network.ts
 import { importImage } from './cri/own-images.ts';
 import { CRI, type Method } from './cri/proto.ts';
 import { readContainer, readSandbox, readStatus, type StatusFacts } from './cri/read.ts';
+import { CriRemains } from './cri/remains.ts';
 import {
   type CriPlace,
   containerConfig,
@@ -93,6 +94,7 @@ export class CriRuntime implements Runtime {
   readonly #hosts: PodFiles;
   readonly #logs: LogKeeper;
   readonly #stats: ProcessStats;
+  readonly #remains: CriRemains;
   readonly #engine: CriEngine;
   readonly images: ImageStore;
   readonly #streaming: Streaming;
@@ -115,6 +117,7 @@ export class CriRuntime implements Runtime {
     this.#streaming = { grpc: this.#grpc, dial: options.dial ?? dialTcp };
     const hosts = `${options.runDir}/hosts`;
     this.#hosts = new PodFiles(hosts);
+    this.#remains = new CriRemains(this.#grpc, options.runDir);
     this.podFolders = [hosts, options.logDir];
     this.#logs = new LogKeeper({
       bytesMax: options.logBytesMax ?? LOG_BYTES_MAX,
@@ -171,6 +174,7 @@ export class CriRuntime implements Runtime {
     const sandboxes = items.map(readSandbox).filter((one) => one !== undefined);
     this.#sandboxes.clear();
     for (const sandbox of sandboxes) this.#sandboxes.set(sandbox.id, sandbox);
+    void this.#remains.listed([...this.#sandboxes.keys(), ...this.#containers.keys()]);
     return sandboxes;
   }
 
@@ -237,7 +241,10 @@ export class CriRuntime implements Runtime {
     await this.#limiter.run(async () => {
       const options = { timeoutMs: SANDBOX_MS_MAX };
       await this.#grpc.call(CRI.stopPodSandbox, request, options).catch(allowNotFound);
-      await this.#grpc.call(CRI.removePodSandbox, request, options).catch(allowNotFound);
+      const { containers } = await this.#grpc.call(CRI.listContainers, { filter: request });
+      await this.#remains.removed([...containers.map((one) => one.id), id], () =>
+        this.#grpc.call(CRI.removePodSandbox, request, options).catch(allowNotFound),
+      );
     });
     this.#sandboxes.delete(id);
     if (podUid === undefined) return;
@@ -260,7 +267,7 @@ export class CriRuntime implements Runtime {
   }
 
   async startContainer(id: string): Promise<void> {
-    await this.#call(CRI.startContainer, { containerId: id });
+    await this.#remains.start(id, () => this.#call(CRI.startContainer, { containerId: id }));
   }
 
   async stopContainer(id: string, graceSeconds: number): Promise<void> {
@@ -273,7 +280,9 @@ export class CriRuntime implements Runtime {
 
   async removeContainer(id: string): Promise<void> {
     const path = (await this.#status(id).catch(allowNotFound))?.logPath;
-    await this.#call(CRI.removeContainer, { containerId: id }).catch(allowNotFound);
+    await this.#remains.removed([id], () =>
+      this.#call(CRI.removeContainer, { containerId: id }).catch(allowNotFound),
+    );
     this.#facts.delete(id);
     this.#running.delete(id);
     if (path === undefined || path === '') return;

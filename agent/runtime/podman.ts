@@ -8,6 +8,7 @@
 import type { Logger } from 'pino';
 import { KernelLog } from '../host/kernel-log.ts';
 import { readText } from '../host/read-text.ts';
+import { EngineCgroups } from './engine-cgroups.ts';
 import { type EventStream, engineEvents } from './engine-events.ts';
 import { type EngineCalls, engineAttach, engineExec } from './engine-exec.ts';
 import { engineImages } from './image-store.ts';
@@ -16,7 +17,6 @@ import { Limiter } from './limiter.ts';
 import { readLogFile } from './log-file.ts';
 import { OciExec } from './oci-exec.ts';
 import { PodFiles, podHosts } from './pod-files.ts';
-import { PodmanCgroups } from './podman-cgroups.ts';
 import { startDespiteRemains } from './podman-conmons.ts';
 import { type ExecCalls, executeBySession } from './podman-exec.ts';
 import { allowHalfGone, createDespiteRemains } from './podman-half-made.ts';
@@ -94,7 +94,7 @@ export class PodmanRuntime implements Runtime {
     remove: (id) => this.#force(id),
     isOurs: (podId) => this.#cgroups.isOurs(podId),
   });
-  readonly #cgroups: PodmanCgroups;
+  readonly #cgroups: EngineCgroups;
   readonly #sandboxes = new Map<string, Sandbox>();
   readonly #ociExec: OciExec;
   readonly #kernelLog = new KernelLog();
@@ -121,7 +121,7 @@ export class PodmanRuntime implements Runtime {
     const run = runroot ?? '/run/pier';
     this.podFolders = [`${run}/hosts`];
     this.#hosts = new PodFiles(`${run}/hosts`);
-    this.#cgroups = new PodmanCgroups(`${run}/podman-pods`);
+    this.#cgroups = new EngineCgroups(`${run}/podman-pods`, 'libpod_parent');
     this.#logBytesMax = options.logBytesMax ?? LOG_BYTES_MAX;
     this.#ociExec = new OciExec({
       inspect: (id) => this.#inspect(id),

@@ -1,6 +1,6 @@
 /** The Runtime contract on real containerd, and what only real containerd can show. As root. */
 import { existsSync } from 'node:fs';
-import { readdir, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { CriRuntime, type CriRuntimeOptions } from '../../agent/runtime/cri.ts';
@@ -159,6 +159,38 @@ async function crashTests(
     t.strictSame(await runtime.listContainers(), []);
     t.strictSame(await runtime.listSandboxes(), []);
   });
+
+  await t.test(
+    'what containerd half-made when it was killed goes with its container',
+    async (t) => {
+      const { sandboxId, id } = await startPod(
+        harness,
+        sandboxSpec(CIDR, 63),
+        script(harness, 'sleep 1000'),
+      );
+      const make = (name: string) =>
+        runtime.createContainer(sandboxId, script(harness, 'sleep 1000', { name }));
+      const [started, removed] = [await make('started'), await make('removed')];
+      await engine.kill('SIGKILL');
+      const tasks = join(engine.dir, 'state/io.containerd.runtime.v2.task/k8s.io');
+      for (const half of [started, removed]) {
+        // As it is before the shim was told to make the container.
+        await mkdir(join(tasks, half));
+        for (const file of ['address', 'shim-binary-path', 'config.json']) {
+          await copyFile(join(tasks, sandboxId, file), join(tasks, half, file));
+        }
+      }
+      await engine.start();
+      await t.rejects(runtime.startContainer(started), { message: /already exists/ });
+      t.notOk(existsSync(join(tasks, started)));
+      t.equal((await findContainer(runtime, id))?.state, 'running', 'its neighbour runs on');
+      t.ok(existsSync(join(tasks, removed)));
+      await runtime.removeContainer(removed);
+      t.notOk(existsSync(join(tasks, removed)));
+      await runtime.removeSandbox(sandboxId);
+      t.strictSame(await readdir(tasks), []);
+    },
+  );
 
   await t.test('an engine that is not there is named', async (t) => {
     const nowhere = join(engine.dir, 'nowhere.sock');

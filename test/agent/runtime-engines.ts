@@ -24,9 +24,9 @@ import { dialTcp, openRemote, readExitStatus } from '../../agent/runtime/cri/str
 import { decode, encode, type MessageTable } from '../../agent/runtime/cri/wire.ts';
 import { parseJsonEntry } from '../../agent/runtime/docker/read.ts';
 import { resolvFile } from '../../agent/runtime/docker/spec.ts';
+import { EngineCgroups } from '../../agent/runtime/engine-cgroups.ts';
 import { type EngineCalls, engineAttach, engineExec } from '../../agent/runtime/engine-exec.ts';
 import { LogLines } from '../../agent/runtime/log-file.ts';
-import { PodmanCgroups } from '../../agent/runtime/podman-cgroups.ts';
 import {
   type ConmonPlace,
   startDespiteRemains,
@@ -542,10 +542,10 @@ t.test('control groups that podman left of our pods go, and those of others stay
     return [...new Set(pods.flat())].map(([digit]) => digit).sort();
   };
   const notes = join(dir, 'notes');
-  const killed = new PodmanCgroups(notes, dir);
+  const killed = new EngineCgroups(notes, 'libpod_parent', dir);
   for (const pod of [gone, used, lives]) await killed.note(pod);
 
-  const cgroups = new PodmanCgroups(notes, dir);
+  const cgroups = new EngineCgroups(notes, 'libpod_parent', dir);
   await cgroups.look([lives]);
   t.same(await left(), ['a', 'b', 'c', 'd'], 'they may be just being made');
   await cgroups.look([lives]);

@@ -1,6 +1,6 @@
 /**
- * Kills the agent, podman and containers of a board with -9 at random instants, while pods come and go and the master is now and then
- * off; after each burst of kills the board must become what its pods ask for, with nothing left over (podman-leftovers.ts).
+ * Kills the agent, the engine, its shims and containers of a board with -9 at random instants, while pods come and go and the master is
+ * now and then off; after each burst of kills the board must become what its pods ask for, with nothing left over (leftovers.ts).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from '../../cli/client.ts';
@@ -10,7 +10,7 @@ import { type Random, seededRandom } from '../sim/disk.ts';
 import { type BoardProcess, boardProcesses, killNow } from './board-processes.ts';
 import { drawShape, SHARED, type Shape } from './kill-workload.ts';
 import { Lab } from './lab.ts';
-import { PodmanLeftovers } from './podman-leftovers.ts';
+import { type KillEngine, type Leftovers, leftoversOf } from './leftovers.ts';
 
 const PODS = '/api/v1/namespaces/default/pods';
 const CLAIMS = '/api/v1/namespaces/default/persistentvolumeclaims';
@@ -23,25 +23,30 @@ const SETTLE_MS_MAX = 180_000;
 const LOG_LINES_MAX = 200;
 
 export interface KillOptions {
+  readonly engine: KillEngine;
   readonly seed: number;
   readonly kills: number;
   readonly killsPerBurst: number;
   readonly pods: number;
-  /** What is killed. A container that ends without its conmon is found by the agent's look at the engine, once a minute. */
   readonly victims: readonly Victim[];
   readonly say: (text: string) => void;
 }
 
-export type Victim = 'agent' | 'service' | 'conmon' | 'container';
+/** What watches a container is its shim; podman calls it conmon. */
+export type Victim = 'agent' | 'engine' | 'shim' | 'container';
 /** Shares, the last one takes the rest. */
 const VICTIMS: ReadonlyArray<readonly [Victim, number]> = [
-  ['conmon', 0.12],
+  ['shim', 0.12],
   ['container', 0.28],
-  ['service', 0.3],
+  ['engine', 0.3],
   ['agent', 0.3],
 ];
 
-const PATTERNS = { conmon: /^\S*conmon /, service: /^\S*podman .*system service/ };
+/** Programs that do a single thing for the engine and end are among them. */
+const PROCESSES: Record<KillEngine, Record<'engine' | 'shim', RegExp>> = {
+  podman: { engine: /^\S*podman .*system service/, shim: /^\S*conmon / },
+  cri: { engine: /^\S*containerd /, shim: /^\S*containerd-shim-runc-v2 / },
+};
 
 export type KillCounts = Record<Victim | 'bursts' | 'withoutMaster' | 'made' | 'deleted', number>;
 
@@ -50,17 +55,17 @@ export class AgentKills {
   readonly #random: Random;
   readonly #lab: Lab;
   readonly #client: Client;
-  readonly #leftovers: PodmanLeftovers;
+  readonly #leftovers: Leftovers;
   readonly #shapes = new Map<string, Shape>();
   readonly counts: KillCounts = {
-    ...{ agent: 0, service: 0, conmon: 0, container: 0 },
+    ...{ agent: 0, engine: 0, shim: 0, container: 0 },
     ...{ bursts: 0, withoutMaster: 0, made: 0, deleted: 0 },
   };
   #made = 0;
   #agentUp = true;
   #history: string[] = [];
 
-  private constructor(options: KillOptions, lab: Lab, client: Client, leftovers: PodmanLeftovers) {
+  private constructor(options: KillOptions, lab: Lab, client: Client, leftovers: Leftovers) {
     this.#options = options;
     this.#random = seededRandom(options.seed);
     this.#lab = lab;
@@ -70,9 +75,12 @@ export class AgentKills {
 
   /** One board with master, agent and pods that run; `close` removes all of it. */
   static async start(options: KillOptions): Promise<AgentKills> {
-    const lab = await Lab.create({ boards: 1, connectHost: true });
+    const { engine } = options;
+    const random = seededRandom(options.seed);
+    const engineDownMs = () => random() * DOWN_MS_MAX;
+    const lab = await Lab.create({ boards: 1, connectHost: true, engine, engineDownMs });
     try {
-      const leftovers = await PodmanLeftovers.of(lab.board(1), lab.env);
+      const leftovers = await leftoversOf(lab, engine);
       await lab.startMaster();
       const client = new Client(readKubeconfig(lab.kubeconfig));
       await lab.startAgent(1);
@@ -163,7 +171,7 @@ export class AgentKills {
     this.#note(`deleted ${name}`);
   }
 
-  /** One that is there; the agent is started again a moment later, podman by the agent, containers likewise. */
+  /** One that is there; the agent and the engine are started again a moment later, containers by the agent. */
   async #kill(starts: Array<Promise<void>>): Promise<void> {
     while (true) {
       const victim = this.#draw();
@@ -200,7 +208,7 @@ export class AgentKills {
   async #find(victim: Exclude<Victim, 'agent'>): Promise<readonly BoardProcess[]> {
     const { own, contained } = await boardProcesses(this.#lab.board(1));
     if (victim === 'container') return contained;
-    return own.filter(({ words }) => PATTERNS[victim].test(words));
+    return own.filter(({ words }) => PROCESSES[this.#options.engine][victim].test(words));
   }
 
   async #startAgentAfter(waitMs: number): Promise<void> {
@@ -215,8 +223,11 @@ export class AgentKills {
     try {
       await this.#lab.until('the desired state', () => this.#isSettled(), SETTLE_MS_MAX);
     } catch (error) {
-      const log = (await this.#lab.log(1, 'agent')).split('\n').slice(-LOG_LINES_MAX);
-      for (const line of [...this.#history, ...log]) this.#options.say(line);
+      for (const line of this.#history) this.#options.say(line);
+      for (const part of ['agent', this.#options.engine] as const) {
+        const log = (await this.#lab.log(1, part)).split('\n').slice(-LOG_LINES_MAX);
+        for (const line of log) this.#options.say(line);
+      }
       throw error;
     }
   }

@@ -10,12 +10,13 @@ import type { Board } from './board.ts';
 
 const CNI_BIN = '/usr/lib/cni';
 /** Where it is on a board, so that an agent finds it by itself. Their data is on the card, beside podman's. */
-const CONTAINERD_SOCKET = '/run/containerd/containerd.sock';
+export const CONTAINERD_SOCKET = '/run/containerd/containerd.sock';
 const DOCKER_SOCKET = '/run/docker.sock';
 const CARD = '/var/lib/containers';
+export const CONTAINERD_ROOT = `${CARD}/containerd`;
 
 const CONTAINERD_CONFIG = `version = 2
-root = "${CARD}/containerd"
+root = "${CONTAINERD_ROOT}"
 state = "/run/containerd"
 [grpc]
   address = "${CONTAINERD_SOCKET}"

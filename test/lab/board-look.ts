@@ -76,22 +76,26 @@ export class BoardLook {
     return this.#points().filter((point) => pattern.test(point)).length;
   }
 
-  /** Folders and networks of pods; `volumes` are those of claims. */
+  /** Folders of pods; `volumes` are those of claims. */
   checkPods(pods: readonly Pod[], volumes: readonly string[]): void {
     const uids = new Set(pods.map(uidOf));
     for (const folder of OF_PODS) this.only(folder, uids);
     this.only(`${AGENT_DATA}/volumes`, new Set(volumes));
+    for (const point of this.#points()) {
+      const uid = /^\/run\/pier\/agent\/pods\/([^/]+)/.exec(point)?.[1];
+      if (uid !== undefined && !uids.has(uid)) this.say(`${point} is mounted`);
+    }
+  }
+
+  /** Addresses, network namespaces and cables; `mounted` matches the mount points of namespaces. */
+  checkNetworks(pods: readonly Pod[], mounted: RegExp): void {
     const networked = pods.filter(isNetworked);
     const addresses = new Set(networked.map(({ status }) => status?.podIP ?? ''));
     this.counted('addresses of pods, each once', addresses.size, networked.length);
     this.counted('network namespaces', this.list('/run/netns').length, networked.length);
     // Its own cable is one, too.
     this.counted('cables of pods', this.list('veth').length - 1, networked.length);
-    this.counted('namespaces mounted', this.mounted(/^\/run\/netns\/netns-/), networked.length);
-    for (const point of this.#points()) {
-      const uid = /^\/run\/pier\/agent\/pods\/([^/]+)/.exec(point)?.[1];
-      if (uid !== undefined && !uids.has(uid)) this.say(`${point} is mounted`);
-    }
+    this.counted('namespaces mounted', this.mounted(mounted), networked.length);
   }
 
   /** Each of a pod's containers runs once, and at most one before it is kept for its log. */

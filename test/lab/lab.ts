@@ -21,6 +21,7 @@ const HOME = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const MASTER_DATA = '/var/lib/pier/master';
 const AGENT_DATA = '/var/lib/pier/agent';
 const WAIT_MS = 60_000;
+const ENGINE_DOWN_MS = 100;
 /** Beyond all boards. */
 const CLIENT = 200;
 
@@ -36,6 +37,8 @@ export interface LabOptions {
   readonly image?: boolean;
   /** What the boards run their pods on (default: podman). */
   readonly engine?: RuntimeName;
+  /** How long containerd or dockerd stays away when it has ended (default: a tenth of a second, as with systemd). */
+  readonly engineDownMs?: () => number;
   /** Keep the folder with cards and logs afterwards. */
   readonly keep?: boolean;
 }
@@ -167,8 +170,9 @@ export class Lab {
 
   /** Pulls the plug of a board: all its processes end at once, its card stays. */
   async powerOff(index: number): Promise<void> {
-    await this.board(index).powerOff();
+    // First: an engine that ends by it is not started again.
     this.#running.set(this.board(index), {});
+    await this.board(index).powerOff();
   }
 
   async cable(index: number, plugged: boolean): Promise<void> {
@@ -185,7 +189,8 @@ export class Lab {
     return this.#lan.plugIn(CLIENT);
   }
 
-  async log(index: number, part: 'master' | 'agent'): Promise<string> {
+  /** Also of its engine, where it does not belong to the agent. */
+  async log(index: number, part: 'master' | 'agent' | RuntimeName): Promise<string> {
     return readFile(join(this.dir, `board${index}-${part}.log`), 'utf8').catch(() => '');
   }
 
@@ -211,6 +216,7 @@ export class Lab {
   }
 
   async close(): Promise<void> {
+    this.#running.clear();
     for (const board of this.boards) await board.powerOff();
     await this.#lan.remove();
     if (this.#options.keep !== true) await rm(this.dir, { recursive: true, force: true });
@@ -218,18 +224,24 @@ export class Lab {
 
   async #startEngine(board: Board): Promise<void> {
     const { engine: name = 'podman', image } = this.#options;
-    const running = this.#running.get(board);
-    if (name === 'podman' || (running?.engine !== undefined && running.engine.exitCode === null)) {
-      return;
-    }
-    const engine = await startBoardEngine(board, name);
-    this.#keepLog(board, name, engine);
-    this.#running.set(board, { ...running, engine });
+    if (name === 'podman' || this.#running.get(board)?.engine !== undefined) return;
+    await this.#runEngine(board, name);
     await this.until(`${name} answers`, async () => {
       await lookAtEngine(board, name);
       return true;
     });
     if (image !== false) await copyDemoImage(board, name, this.#env);
+  }
+
+  /** And starts it again whenever it ends, as systemd does. */
+  async #runEngine(board: Board, name: Exclude<RuntimeName, 'podman'>): Promise<void> {
+    const engine = await startBoardEngine(board, name);
+    this.#keepLog(board, name, engine);
+    this.#running.set(board, { ...this.#running.get(board), engine });
+    engine.once('exit', async () => {
+      await sleep(this.#options.engineDownMs?.() ?? ENGINE_DOWN_MS);
+      if (this.#running.get(board)?.engine === engine) await this.#runEngine(board, name);
+    });
   }
 
   async #apiReady(): Promise<boolean | string> {

@@ -6,6 +6,7 @@ import type { Pod } from '../../protocol/kinds/types.ts';
 import type { Board } from './board.ts';
 import { BoardLook, isNetworked } from './board-look.ts';
 import { boardProcesses } from './board-processes.ts';
+import type { Leftovers } from './leftovers.ts';
 
 interface PodmanPod {
   readonly Id: string;
@@ -21,6 +22,8 @@ interface PodmanContainer extends PodmanPod {
 
 const STORAGE = '/var/lib/containers/storage';
 const HOLDERS = [`${STORAGE}/overlay-containers`, '/run/containers/storage/overlay-containers'];
+/** podman makes them where `ip netns` has its own, by names of its own. */
+const NAMESPACES = /^\/run\/netns\/netns-/;
 const EVENTS = '/run/libpod/events/events.log';
 /** Of each address that is given away there is a file, without netavark. */
 const CNI = '/var/lib/cni/networks/';
@@ -30,24 +33,17 @@ find /sys/fs/cgroup -type d -path '*/libpod_parent/*' -prune | sed 's|^|cgroup |
 [ ! -f ${EVENTS} ] || sed -n 's/.*"ID":"\\([0-9a-f]*\\)".*/id \\1/p' ${EVENTS}
 `;
 
-export class PodmanLeftovers {
+export class PodmanLeftovers implements Leftovers {
   readonly #board: Board;
   readonly #env: NodeJS.ProcessEnv;
   /** All pods and containers of the board that were ever known: control groups of others are not ours to judge. */
   readonly #seen = new Set<string>();
 
-  private constructor(board: Board, env: NodeJS.ProcessEnv) {
+  constructor(board: Board, env: NodeJS.ProcessEnv) {
     this.#board = board;
     this.#env = env;
   }
 
-  /** To be called before any container was there. */
-  static async of(board: Board, env: NodeJS.ProcessEnv): Promise<PodmanLeftovers> {
-    await BoardLook.prepare(board);
-    return new PodmanLeftovers(board, env);
-  }
-
-  /** Empty when all is as it should be. */
   async find(pods: readonly Pod[], volumes: readonly string[]): Promise<string[]> {
     const [containers, sandboxes, look, { own, contained }] = await Promise.all([
       this.#podman<PodmanContainer>('ps', '-a', '--external'),
@@ -65,6 +61,7 @@ export class PodmanLeftovers {
     const runningIds = new Set(running.map(({ Id }) => Id));
 
     look.checkPods(pods, volumes);
+    look.checkNetworks(pods, NAMESPACES);
     look.checkSandboxes(sandboxes.map(ownerOf), pods);
     const stateOf = ({ Id, State }: PodmanContainer) =>
       State === 'running' && !runningIds.has(Id) ? 'exited' : State;

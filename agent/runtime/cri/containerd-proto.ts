@@ -1,6 +1,6 @@
 /**
- * What CRI has no words for and containerd offers on the same socket: taking an image from a file, and events (CRI
- * has them from containerd 1.7 on). Numbers are those of containerd's api/services/*.proto.
+ * What CRI has no words for and containerd offers on the same socket: taking an image from a file, the tasks below its containers, and
+ * events (CRI has them from containerd 1.7 on). Numbers are those of containerd's api/services/*.proto.
  */
 import type { Method } from './proto.ts';
 import type { MessageTable } from './wire.ts';
@@ -50,6 +50,7 @@ export const CONTAINERD = {
   ),
   createImage: method(`${SERVICES}.images.v1.Images/Create`, written, written),
   updateImage: method(`${SERVICES}.images.v1.Images/Update`, written, written),
+  deleteTask: method(`${SERVICES}.tasks.v1.Tasks/Delete`, { containerId: [1, 'string'] }, {}),
   subscribe: method(
     `${SERVICES}.events.v1.Events/Subscribe`,
     { filters: [1, 'strings'] },

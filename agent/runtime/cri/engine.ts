@@ -7,6 +7,7 @@ import { missingPlugins, otherNetwork } from './network.ts';
 import { ensurePauseImage } from './own-images.ts';
 import { CRI } from './proto.ts';
 import { type EngineSetup, readSetup } from './read.ts';
+import { CGROUP_PARENT } from './remains.ts';
 
 /** Where engines look for networks that do not tell. */
 const CNI_CONF_DIR = '/etc/cni/net.d';
@@ -38,7 +39,7 @@ export class CriEngine {
 
   /** As its cgroup driver wants it. */
   get cgroupParent(): string {
-    return this.#setup.systemdCgroup ? 'pier.slice' : '/pier';
+    return this.#setup.systemdCgroup ? 'pier.slice' : `/${CGROUP_PARENT}`;
   }
 
   /** Whether the kernel has it. */

@@ -165,7 +165,6 @@ function method<const Q extends MessageTable, const A extends MessageTable>(
 
 const sandboxId = table({ podSandboxId: [1, 'string'] });
 const containerId = table({ containerId: [1, 'string'] });
-const labelled = (number: number) => table({ filter: [1, { labels: [number, 'map'] }] });
 
 export const CRI = {
   version: method(
@@ -203,7 +202,11 @@ export const CRI = {
   ),
   stopPodSandbox: method(`${RUNTIME}/StopPodSandbox`, sandboxId, nothing),
   removePodSandbox: method(`${RUNTIME}/RemovePodSandbox`, sandboxId, nothing),
-  listPodSandbox: method(`${RUNTIME}/ListPodSandbox`, labelled(3), { items: [1, [PodSandbox]] }),
+  listPodSandbox: method(
+    `${RUNTIME}/ListPodSandbox`,
+    { filter: [1, { labels: [3, 'map'] }] },
+    { items: [1, [PodSandbox]] },
+  ),
   createContainer: method(
     `${RUNTIME}/CreateContainer`,
     {
@@ -220,9 +223,11 @@ export const CRI = {
     nothing,
   ),
   removeContainer: method(`${RUNTIME}/RemoveContainer`, containerId, nothing),
-  listContainers: method(`${RUNTIME}/ListContainers`, labelled(4), {
-    containers: [1, [ContainerEntry]],
-  }),
+  listContainers: method(
+    `${RUNTIME}/ListContainers`,
+    { filter: [1, { podSandboxId: [3, 'string'], labels: [4, 'map'] }] },
+    { containers: [1, [ContainerEntry]] },
+  ),
   containerStatus: method(
     `${RUNTIME}/ContainerStatus`,
     { containerId: [1, 'string'], verbose: [2, 'bool'] },

@@ -1,83 +1,84 @@
 /**
- * Control groups that podman leaves of pods which are gone: any of them when it is killed while it removes a pod, and those of
+ * Control groups that an engine leaves of what is gone: when it is killed while it makes or removes something, and podman those of
  * version 2 always where both versions are mixed. They hold nothing, but each is a folder in the kernel's memory until the next boot.
  *
- * Only pods that were ours are looked after: their ids are noted in a folder that a boot empties as it does the groups, because an agent that
- * was killed remembers nothing. Only with podman's own cgroup manager; what systemd made, systemd removes. Costs nothing while no pod goes.
+ * Only what was ours is looked after: ids are noted in a folder that a boot empties as it does the groups, because an agent that
+ * was killed remembers nothing. Only with the engine's own cgroup manager; what systemd made, systemd removes. Costs nothing while nothing
+ * goes.
  */
 import { mkdir, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 const ROOT = '/sys/fs/cgroup';
-/** podman's folder for pods, in the one hierarchy of version 2 or in each of version 1. */
-const PARENT = 'libpod_parent';
-const POD_ID = /^[0-9a-f]{64}$/;
+const ID = /^[0-9a-f]{64}$/;
 /** A process is still in it, or in a group below it. */
 const IN_USE = new Set(['EBUSY', 'ENOTEMPTY']);
 
-export class PodmanCgroups {
+export class EngineCgroups {
   readonly #notes: string;
+  readonly #parent: string;
   readonly #root: string;
   #noted: Set<string> | undefined;
-  /** Without a pod at the last look. */
+  /** Not listed at the last look. */
   #missing: ReadonlySet<string> = new Set();
 
-  /** `notes` is the folder for the ids. */
-  constructor(notes: string, root = ROOT) {
+  /** `notes` is the folder for the ids; `parent` the engine's group for them, in the one hierarchy of version 2 or in each of version 1. */
+  constructor(notes: string, parent: string, root = ROOT) {
     this.#notes = notes;
+    this.#parent = parent;
     this.#root = root;
   }
 
-  /** This pod is ours. Throws when the note cannot be written. */
-  async note(podId: string): Promise<void> {
+  /** This is ours. Throws when the note cannot be written. */
+  async note(id: string): Promise<void> {
     const noted = await this.#read();
-    if (noted.has(podId)) return;
+    if (noted.has(id)) return;
     await mkdir(this.#notes, { recursive: true, mode: 0o700 });
-    await writeFile(join(this.#notes, podId), '');
-    noted.add(podId);
+    await writeFile(join(this.#notes, id), '');
+    noted.add(id);
   }
 
   /** Whether it was noted, and something of it may still be there. */
-  async isOurs(podId: string): Promise<boolean> {
-    return (await this.#read()).has(podId);
+  async isOurs(id: string): Promise<boolean> {
+    return (await this.#read()).has(id);
   }
 
   /**
-   * After a listing of our pods: takes away what those left that are in it no more. Not before the second listing
+   * After a listing of ours: takes away what those left that are in it no more. Not before the second listing
    * without them, for one that is just being made may be missing in the first. Never throws.
    */
   async look(listed: readonly string[]): Promise<void> {
     try {
-      for (const podId of listed) await this.note(podId);
+      for (const id of listed) await this.note(id);
       const there = new Set(listed);
-      const missing = [...(await this.#read())].filter((podId) => !there.has(podId));
+      const missing = [...(await this.#read())].filter((id) => !there.has(id));
       const before = this.#missing;
       this.#missing = new Set(missing);
-      for (const podId of missing) if (before.has(podId)) await this.remove(podId);
+      for (const id of missing) if (before.has(id)) await this.remove(id);
     } catch {
       // The folder of notes cannot be written: the next listing tries again.
     }
   }
 
-  /** The groups of a pod that podman has removed. What is in use stays, and is tried again after a listing. Never throws. */
-  async remove(podId: string): Promise<void> {
-    if (!POD_ID.test(podId)) return;
+  /** The groups of what the engine has removed. What is in use stays, and is tried again after a listing. Never throws. */
+  async remove(id: string): Promise<void> {
+    if (!ID.test(id)) return;
     const hierarchies = await readdir(this.#root).catch(() => []);
     let isInUse = false;
     for (const hierarchy of ['', ...hierarchies]) {
-      const isFree = await removeGroup(join(this.#root, hierarchy, PARENT, podId));
+      const isFree = await removeGroup(join(this.#root, hierarchy, this.#parent, id));
       if (!isFree) isInUse = true;
     }
     if (isInUse) return;
-    await rm(join(this.#notes, podId), { force: true }).catch(() => undefined);
-    this.#noted?.delete(podId);
+    await rm(join(this.#notes, id), { force: true }).catch(() => undefined);
+    this.#noted?.delete(id);
   }
 
   async #read(): Promise<Set<string>> {
     if (this.#noted !== undefined) return this.#noted;
     const names = await readdir(this.#notes).catch(() => []);
     // Another call may have been faster.
-    this.#noted ??= new Set(names.filter((name) => POD_ID.test(name)));
+    this.#noted ??= new Set(names.filter((name) => ID.test(name)));
     return this.#noted;
   }
 }
