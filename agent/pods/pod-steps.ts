@@ -104,6 +104,9 @@ export type StepOutcome =
   /** Stopping or removing failed; the same step is tried again later. */
   | { readonly type: 'failed'; readonly message: string };
 
+/** A podman that was killed often has lost some: the pod waits for none of them, unless there are very many. */
+const ADDRESSES_MAX = 16;
+
 export async function runStep(
   step: Exclude<PodStep, { readonly type: 'gone' }>,
   context: StepContext,
@@ -141,7 +144,7 @@ export async function runStep(
   }
 }
 
-async function runSandbox(context: StepContext): Promise<StepOutcome> {
+async function runSandbox(context: StepContext, addresses = ADDRESSES_MAX): Promise<StepOutcome> {
   const { pod, runtime, engineSlots } = context;
   try {
     const ip = pod.spec.hostNetwork === true ? undefined : await assignedIp(context);
@@ -150,7 +153,10 @@ async function runSandbox(context: StepContext): Promise<StepOutcome> {
     return { type: 'sandboxUp', sandbox };
   } catch (error) {
     const message = messageOf(error);
-    if (error instanceof AddressTakenError) context.refuseIp();
+    if (error instanceof AddressTakenError) {
+      context.refuseIp();
+      if (addresses > 1) return runSandbox(context, addresses - 1);
+    }
     tell(context, undefined, 'Warning', 'FailedCreatePodSandBox', {
       message: `Failed to create pod sandbox: ${message}`,
     });
