@@ -34,13 +34,16 @@ export class EngineCgroups {
     this.#clock = clock;
   }
 
-  /** This is ours. Throws when the note cannot be written. */
-  async note(id: string): Promise<void> {
+  /** These are ours. Throws when a note cannot be written. */
+  async note(ids: readonly string[]): Promise<void> {
     const noted = await this.#read();
-    if (noted.has(id)) return;
+    const fresh = ids.filter((id) => ID.test(id) && !noted.has(id));
+    if (fresh.length === 0) return;
     await mkdir(this.#notes, { recursive: true, mode: 0o700 });
-    await writeFile(join(this.#notes, id), '');
-    noted.add(id);
+    for (const id of fresh) {
+      await writeFile(join(this.#notes, id), '');
+      noted.add(id);
+    }
   }
 
   /** Whether it was noted, and something of it may still be there. */
@@ -55,7 +58,7 @@ export class EngineCgroups {
    */
   async look(listed: readonly string[]): Promise<void> {
     try {
-      for (const id of listed) await this.note(id);
+      await this.note(listed);
       const there = new Set(listed);
       const missing = [...(await this.#read())].filter((id) => !there.has(id));
       const before = this.#missing;

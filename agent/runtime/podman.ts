@@ -187,7 +187,7 @@ export class PodmanRuntime implements Runtime {
     const created = asObject(await this.#call('POST', '/pods/create', { body: podBody(spec) }));
     const id = asText(created.Id);
     if (id === undefined) throw new RuntimeError(`podman told no id for the pod ${name}`);
-    await this.#cgroups.note(id);
+    await this.#cgroups.note([id]);
     try {
       await this.#call('POST', `/pods/${id}/start`);
     } catch (error) {

@@ -543,7 +543,7 @@ t.test('control groups that podman left of our pods go, and those of others stay
   };
   const notes = join(dir, 'notes');
   const killed = new EngineCgroups(notes, 'libpod_parent', { root: dir });
-  for (const pod of [gone, used, lives]) await killed.note(pod);
+  await killed.note([gone, used, lives]);
 
   let nowMs = 0;
   const clock = { monotonicMs: () => nowMs, wallMs: () => 0 };

@@ -35,7 +35,8 @@ export class CriRemains {
 
   /** Removes containers, or a sandbox with them, and what they have beside. Throws what the removal throws. */
   async removed(ids: readonly string[], remove: () => Promise<unknown>): Promise<void> {
-    // Before: afterwards the tasks cannot be named any more.
+    // Before: afterwards they cannot be named any more. An agent that has just been started has listed no containers yet.
+    await this.#cgroups.note(ids).catch(() => undefined);
     for (const id of ids) await this.#dropTask(id);
     await remove();
     for (const id of ids) await this.#cgroups.remove(id);
