@@ -8,12 +8,9 @@
  */
 import { mkdir, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Clock, systemClock } from '../../protocol/clock.ts';
 
 const ROOT = '/sys/fs/cgroup';
 const ID = /^[0-9a-f]{64}$/;
-/** An OCI runtime that was being run when its engine was killed goes on: it makes its first groups after we have looked. */
-const LINGER_MS = 60_000;
 /** A process is still in it, or in a group below it. */
 const IN_USE = new Set(['EBUSY', 'ENOTEMPTY']);
 
@@ -21,17 +18,15 @@ export class EngineCgroups {
   readonly #notes: string;
   readonly #parent: string;
   readonly #root: string;
-  readonly #clock: Clock;
   #noted: Set<string> | undefined;
-  /** Not listed at the last look, and since when, in monotonic ms. */
-  #missing: ReadonlyMap<string, number> = new Map();
+  /** Not listed at the last look. */
+  #missing: ReadonlySet<string> = new Set();
 
   /** `notes` is the folder for the ids; `parent` the engine's group for them, in the one hierarchy of version 2 or in each of version 1. */
-  constructor(notes: string, parent: string, { root = ROOT, clock = systemClock } = {}) {
+  constructor(notes: string, parent: string, root = ROOT) {
     this.#notes = notes;
     this.#parent = parent;
     this.#root = root;
-    this.#clock = clock;
   }
 
   /** These are ours. Throws when a note cannot be written. */
@@ -53,8 +48,7 @@ export class EngineCgroups {
 
   /**
    * After a listing of ours: takes away what those left that are in it no more. Not before the second listing
-   * without them, for one that is just being made may be missing in the first; and for a minute more, for what
-   * comes late. Never throws.
+   * without them, for one that is just being made may be missing in the first. Never throws.
    */
   async look(listed: readonly string[]): Promise<void> {
     try {
@@ -62,35 +56,23 @@ export class EngineCgroups {
       const there = new Set(listed);
       const missing = [...(await this.#read())].filter((id) => !there.has(id));
       const before = this.#missing;
-      const nowMs = this.#clock.monotonicMs();
-      this.#missing = new Map(missing.map((id) => [id, before.get(id) ?? nowMs]));
-      for (const id of missing) {
-        const sinceMs = before.get(id);
-        if (sinceMs === undefined) continue;
-        const isFree = await this.remove(id);
-        if (isFree && nowMs - sinceMs >= LINGER_MS) await this.#forget(id);
-      }
+      this.#missing = new Set(missing);
+      for (const id of missing) if (before.has(id)) await this.remove(id);
     } catch {
       // The folder of notes cannot be written: the next listing tries again.
     }
   }
 
-  /**
-   * The groups of what the engine has removed. What is in use stays, and is tried again after a listing. Says whether none is left.
-   * Never throws.
-   */
-  async remove(id: string): Promise<boolean> {
-    if (!ID.test(id)) return true;
+  /** The groups of what the engine has removed. What is in use stays, and is tried again after a listing. Never throws. */
+  async remove(id: string): Promise<void> {
+    if (!ID.test(id)) return;
     const hierarchies = await readdir(this.#root).catch(() => []);
     let isInUse = false;
     for (const hierarchy of ['', ...hierarchies]) {
       const isFree = await removeGroup(join(this.#root, hierarchy, this.#parent, id));
       if (!isFree) isInUse = true;
     }
-    return !isInUse;
-  }
-
-  async #forget(id: string): Promise<void> {
+    if (isInUse) return;
     await rm(join(this.#notes, id), { force: true }).catch(() => undefined);
     this.#noted?.delete(id);
   }

@@ -98,8 +98,8 @@ export class ContainerdLeftovers implements Leftovers {
     look.counted('containers that run', contained.length, runningIds.size);
     for (const path of look.list('cgroup')) {
       const id = path.split('/').at(-1) ?? '';
-      if (log.includes(id) && !runningIds.has(id))
-        look.say(`${path} is of a container that is gone`);
+      // An empty one of a container that has ended goes with what is kept of it.
+      if (log.includes(id) && !ids.has(id)) look.say(`${path} is of a container that is gone`);
     }
     return look.found;
   }
