@@ -18,11 +18,10 @@ export interface Leftovers {
 export async function leftoversOf(lab: Lab, engine: KillEngine): Promise<Leftovers> {
   const board = lab.board(1);
   await BoardLook.prepare(board);
-  const log = () => lab.log(1, engine);
   switch (engine) {
     case 'podman':
       return new PodmanLeftovers(board, lab.env);
     case 'cri':
-      return new ContainerdLeftovers(board, log);
+      return new ContainerdLeftovers(board, () => lab.log(1, engine));
   }
 }
